@@ -1,0 +1,257 @@
+"""The rules between settings (spec 4), checked where settings are saved.
+
+Each rule is one small function that yields the problems it sees. An *error* is a contradiction: the set is refused and
+its field named. A *warning* is a rule that the guide's own examples break; it may be passed with a recorded reason.
+The rule of I-D is arithmetic: the lease, (N-1)*T - stop - margin, must stay long enough to be renewed three times.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Iterator
+
+from .settings import (
+    CHECK_MARGIN_S,
+    INTERVAL_S_MAX,
+    INTERVAL_S_MIN,
+    LEASE_S_MIN,
+    SLOWEST_CHECK_S,
+    Problem,
+    Settings,
+    SettingsError,
+    parse_address,
+)
+from .terms import BalancerKind
+from .timing import Timing
+
+DAY_S, MINUTES_OF_DAY = 86_400.0, 1440
+
+# field: lowest and highest value, unit. Upper limits stop typing errors, such as milliseconds entered as seconds.
+BOUNDS: dict[str, tuple[float, float, str]] = {
+    "interval_s": (INTERVAL_S_MIN, INTERVAL_S_MAX, "s"),
+    "timeout_s": (0.05, INTERVAL_S_MAX, "s"),
+    "threshold": (2, 10_000, "ticks"),
+    "portal_restart_s": (0, DAY_S, "s"),
+    "release_delay_s": (0, DAY_S, "s"),
+    "service_stop_s": (0, DAY_S, "s"),
+    "cti_connect_s": (0, DAY_S, "s"),
+    "cti_ports": (0, 100_000, "ports"),
+    "cti_devices": (0, 100_000, "devices"),
+    "failback_stable_s": (0, 30 * DAY_S, "s"),
+    "rtt_ms": (0, 60_000, "ms"),
+    "agent_port": (1, 65_535, ""),
+    "flap_budget": (1, 1000, "switches"),
+    "flap_window_s": (1, 30 * DAY_S, "s"),
+}
+
+
+def check(settings: Settings) -> list[Problem]:
+    """Every broken rule, errors first. An empty list: the set is good.
+
+    The rules between durations are asked only when each number is in its own bounds, since they would mislead else.
+    """
+    problems = list(_bounds(settings))
+    rules: list[Callable[[Settings], Iterator[Problem]]] = [_addresses, _vip, _balancer, _hosts, _times_of_day]
+    if not problems:
+        rules += [_timing]
+    for rule in rules:
+        problems += rule(settings)
+    return sorted(problems, key=lambda problem: problem.severity)
+
+
+def smallest_threshold(settings: Settings) -> int:
+    """The smallest N whose lease is long enough (I-D), for this T and this stop time."""
+    needed_s = settings.service_stop_s + Timing.of(settings).margin_s + LEASE_S_MIN
+    return max(2, math.ceil(round(needed_s / settings.interval_s, 9)) + 1)
+
+
+def in_hours(text: str, minutes_of_day: int) -> bool:
+    """Whether a time of day (local minutes since midnight, 0 to 1439) is in hours such as "22-5" or "08:00-17:30".
+
+    The first minute is inside, the last one not; hours may pass midnight; empty text or equal ends mean always.
+    Raises SettingsError("failback_hours") for another form.
+    """
+    if not text:
+        return True
+    start, end = _hours(text)
+    if start == end:
+        return True
+    return start <= minutes_of_day < end if start < end else minutes_of_day >= start or minutes_of_day < end
+
+
+def _error(field: str, message: str) -> Problem:
+    return Problem(field=field, severity="error", message=message)
+
+
+def _warning(field: str, message: str) -> Problem:
+    return Problem(field=field, severity="warning", message=message)
+
+
+def _bounds(settings: Settings) -> Iterator[Problem]:
+    for name, (low, high, unit) in BOUNDS.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            yield _error(name, f"must be {low:g} to {high:g} {unit}".rstrip() + f", not {value:g}")
+
+
+def _timing(settings: Settings) -> Iterator[Problem]:
+    s = settings
+    if s.timeout_s > s.interval_s:
+        yield _error("timeout_s", f"must not exceed the heartbeat interval of {s.interval_s:g} s")
+    timing = Timing.of(s)
+    if timing.lease_s < LEASE_S_MIN - 1e-9:
+        yield _error(
+            "threshold",
+            f"leaves an active server no time to stop before the other may start: (N-1)*T = {timing.hold_s:g} s must "
+            f"hold a stop time of {s.service_stop_s:g} s, {timing.margin_s:g} s of margin, {LEASE_S_MIN:g} s of lease; "
+            f"use at least {smallest_threshold(s)} failures, or shorten service_stop_s",
+        )
+    if s.timeout_s < SLOWEST_CHECK_S + CHECK_MARGIN_S:
+        yield _warning(
+            "timeout_s",
+            f"should be at least the slowest health check ({SLOWEST_CHECK_S:g} s for AXL) + {CHECK_MARGIN_S:g} s; "
+            f"a slow answer of a healthy server counts as a failure",
+        )
+    if s.timeout_s * 1000 < 2 * s.rtt_ms:
+        yield _warning("timeout_s", f"is shorter than a new connection takes (two round trips of {s.rtt_ms} ms)")
+    if timing.hold_s <= s.portal_restart_s:
+        yield _warning(
+            "threshold",
+            f"(N-1)*T = {timing.hold_s:g} s should be longer than a portal restart ({s.portal_restart_s:g} s); "
+            f"restarting the portal of the active server will cause a failover",
+        )
+
+
+def _addresses(settings: Settings) -> Iterator[Problem]:
+    hosts = []
+    for name in ("server1_address", "server2_address"):
+        text = getattr(settings, name)
+        if not text:
+            if settings.enabled:
+                yield _error(name, "is needed before Hot Standby mode can be enabled")
+            continue
+        try:
+            host = ipaddress.ip_address(parse_address(name, text).host)
+        except SettingsError as error:
+            yield _error(name, error.message)
+            continue
+        if host.is_unspecified or host.is_multicast:
+            yield _error(name, f"{host} is no address of one server")
+        hosts.append(host)
+    if len(hosts) == 2 and hosts[0] == hosts[1]:
+        yield _error("server2_address", f"must differ from server address #1 ({hosts[0]})")
+
+
+def _server_hosts(settings: Settings) -> set[object]:
+    hosts: set[object] = set()
+    for name in ("server1_address", "server2_address"):
+        try:
+            hosts.add(ipaddress.ip_address(parse_address(name, getattr(settings, name)).host))
+        except SettingsError:
+            continue  # reported by _addresses
+    return hosts
+
+
+def _vip(settings: Settings) -> Iterator[Problem]:
+    if not settings.vip_address:
+        for name, label in (("vip_test", "Test VIP address destination"), ("vip_urls", "Use VIP address to build URLs")):
+            if getattr(settings, name):
+                yield _error("vip_address", f"is required by '{label}'")
+        if settings.balancer_kind is BalancerKind.FLOATING:
+            yield _error("vip_address", "is required by the balancer kind 'own floating address'")
+        return
+    try:
+        host = ipaddress.ip_address(parse_address("vip_address", settings.vip_address).host)
+    except SettingsError as error:
+        yield _error("vip_address", error.message)
+        return
+    if host in _server_hosts(settings):
+        yield _error("vip_address", f"must differ from the addresses of the two servers ({host})")
+
+
+def _balancer(settings: Settings) -> Iterator[Problem]:
+    s, kind = settings, settings.balancer_kind
+    if kind is BalancerKind.WINDOWS_NLB:
+        if s.vip_address:
+            yield _warning("vip_address", "should be empty with Windows NLB (guide 3.1.1)")
+        if s.application_error:
+            yield _warning(
+                "application_error", "should be off with Windows NLB, which cannot look at the answer (guide 3.1.2.2)"
+            )
+    if kind is BalancerKind.FLOATING and s.vip_test:
+        yield _warning(
+            "vip_test", "tells nothing with an own floating address: the server that has it always reaches itself"
+        )
+    if kind is BalancerKind.NONE and (s.vip_test or s.vip_urls):
+        yield _warning("balancer_kind", "is none, but a setting uses the VIP of a balancer")
+    if kind is BalancerKind.EXTERNAL and s.vip_test and s.failback:
+        yield _warning(
+            "failback",
+            "together with the VIP test never fails back when the balancer follows mod=FT: it waits for server #1 to "
+            "be active, and server #1 waits for the VIP; let the balancer poll mod=NONE or mod=IPSWS",
+        )
+
+
+def _hosts(settings: Settings) -> Iterator[Problem]:
+    servers = _server_hosts(settings)
+    if settings.witness:
+        host = _host_port(settings.witness)
+        if host is None:
+            yield _error("witness", "must be IP:port, as 10.0.0.9:6379 or [2001:db8::9]:6379")
+        elif host in servers:
+            yield _error("witness", "must be a third host, not one of the two servers")
+    if settings.vip_address:
+        try:
+            servers.add(ipaddress.ip_address(parse_address("vip_address", settings.vip_address).host))
+        except SettingsError:
+            pass  # reported by _vip
+    for text in settings.lan_references:
+        host = _host_port(text.removeprefix("tcp:")) if text.startswith("tcp:") else _host(text)
+        if host is None:
+            yield _error("lan_references", f"{text!r} must be an address, as 10.0.0.1, or tcp:10.0.0.1:80")
+        elif host in servers:
+            yield _error("lan_references", f"{text!r} must be neither of the two servers nor the VIP")
+
+
+def _host(text: str) -> object | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _host_port(text: str) -> object | None:
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})", text)
+    if match is None or not 1 <= int(match[3]) <= 65_535:
+        return None
+    return _host(match[1] or match[2])
+
+
+def _times_of_day(settings: Settings) -> Iterator[Problem]:
+    if settings.failback_hours:
+        try:
+            _hours(settings.failback_hours)
+        except SettingsError as error:
+            yield _error(error.field, error.message)
+    if settings.daily_restart and _minutes(settings.daily_restart, hours_alone=False) is None:
+        yield _error("daily_restart", "must be a time of day as HH:MM, for example 03:30")
+
+
+def _hours(text: str) -> tuple[int, int]:
+    start, dash, end = text.partition("-")
+    ends = _minutes(start.strip()), _minutes(end.strip())
+    if not dash or ends[0] is None or ends[1] is None:
+        raise SettingsError("failback_hours", "must be hours as 22-5 or 08:00-17:30", text)
+    return ends[0] % MINUTES_OF_DAY, ends[1] % MINUTES_OF_DAY
+
+
+def _minutes(text: str, *, hours_alone: bool = True) -> int | None:
+    match = re.fullmatch(r"(\d{1,2})(?::(\d{2}))?", text)
+    if match is None or (match[2] is None and not hours_alone):
+        return None
+    hours, minutes = int(match[1]), int(match[2] or 0)
+    if minutes > 59 or hours > (24 if hours_alone and minutes == 0 else 23):
+        return None
+    return 60 * hours + minutes

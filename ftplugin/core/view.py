@@ -1,0 +1,189 @@
+"""What a node knows at one tick: one frozen ``ClusterView``, the only input of ``decide`` beside settings and memory.
+
+All ``…_s`` values that are points in time are on this node's own CLOCK_BOOTTIME. Nothing here comes from the peer's
+clock: what the peer says about time arrives as ages and remaining seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .terms import Designation, Phase, ProbeCause, Role, ServiceState, SplitStance, Tri, VipDestination
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeState:
+    """The signed word of a node about itself, as it travels in the monitor's answer (spec 3).
+
+    ``clear`` is the node's word that it owns nothing: not active, lease over, every service demoted.
+    ``heard_asker_age_s`` is how long ago its agent last had a good probe of the node that asks, None if never.
+    """
+
+    designation: Designation
+    role: Role
+    phase: Phase = Phase.READY
+    epoch: int = 0
+    seen_epoch: int = 0
+    agent_age_s: float | None = None
+    lease_left_s: float = 0.0
+    clear: bool = False
+    stance: SplitStance = SplitStance.NONE
+    heard_asker_age_s: float | None = None
+    healthy: bool = True
+    eligible: bool = True
+    enabled: bool = True
+    manual_hold: bool = False
+    switches: int = 0
+    settings_revision: int = 0
+    version: str = ""
+    wall_clock_s: float = 0.0
+
+    @property
+    def may_own(self) -> bool:
+        """True unless the node itself says that it owns nothing."""
+        return not self.clear
+
+    @property
+    def is_active(self) -> bool:
+        """Active under a valid lease."""
+        return self.role is Role.ACTIVE and self.lease_left_s > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """Result of one hedged probe of the peer (or of the own portal). Times: own CLOCK_BOOTTIME, seconds."""
+
+    started_s: float
+    ended_s: float
+    cause: ProbeCause
+    state: NodeState | None = None
+    detail: str = ""
+    via_vip: bool = False
+    skew_s: float | None = None
+
+    @property
+    def good(self) -> bool:
+        return self.cause is ProbeCause.OK
+
+    @property
+    def latency_s(self) -> float:
+        return self.ended_s - self.started_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanReading:
+    """Carrier on the interface with the own address, and when a reference host last answered."""
+
+    carrier: Tri = Tri.UNKNOWN
+    reference: Tri = Tri.UNKNOWN
+    seen_s: float | None = None
+
+    @property
+    def up(self) -> Tri:
+        """LAN up = carrier and at least one reference host answers (spec 5.1)."""
+        if self.carrier is Tri.NO or self.reference is Tri.NO:
+            return Tri.NO
+        if self.carrier is Tri.YES and self.reference is Tri.YES:
+            return Tri.YES
+        return Tri.UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VipReading:
+    """Where the VIP leads, and the signed state of the peer if the peer answered there."""
+
+    destination: VipDestination = VipDestination.UNKNOWN
+    peer_state: NodeState | None = None
+    asked_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VoteReading:
+    """One voter's record as read at this tick, and since when this node has seen it unchanged.
+
+    ``voter`` is "server1", "server2" or "witness". ``mark`` is a fingerprint of lease and lock with their counters;
+    "missing" when the voter has no record (a wiped voter), None when it could not be read.
+    """
+
+    voter: str
+    mark: str | None = None
+    owner: str = ""
+    epoch: int = 0
+    lock_owner: str = ""
+    lock_epoch: int = 0
+    still_since_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceReading:
+    name: str
+    state: ServiceState
+    progress: int = 0
+    total: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwitchOrder:
+    """What an administrator asked for (rule M1): make ``target`` active, if ``expected_active`` still is."""
+
+    switch_id: str
+    target: Designation
+    expected_active: Designation | None
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """Probes go on, nothing promotes by itself (spec 5.6)."""
+
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterView:
+    """Everything one tick collected."""
+
+    now_s: float
+    designation: Designation
+    role: Role
+    phase: Phase = Phase.READY
+    epoch: int = 0
+    lease_deadline_s: float | None = None
+    resumable: bool = False
+    clear: bool = True
+    superseded_by_epoch: int = 0
+    switching: bool = False
+    progress_age_s: float | None = None
+    peer: Probe | None = None
+    own: Probe | None = None
+    portal_seen_s: float | None = None
+    lan: LanReading = field(default_factory=LanReading)
+    vip: VipReading = field(default_factory=VipReading)
+    votes: tuple[VoteReading, ...] = ()
+    majority: Tri = Tri.UNKNOWN
+    services: tuple[ServiceReading, ...] = ()
+    order: SwitchOrder | None = None
+    pause: Pause | None = None
+    drained: bool = False
+    manual_hold: bool = False
+    freeze_acknowledged: bool = False
+    switches: int = 0
+    retry_after_s: float | None = None
+    stance: SplitStance = SplitStance.NONE
+    clock_stepped: bool = False
+    in_failback_hours: bool = True
+    invited: bool = False
+
+    @property
+    def peer_state(self) -> NodeState | None:
+        """The peer's signed word of this tick: heard directly, or through the VIP (spec 5, "Probe")."""
+        if self.peer is not None and self.peer.state is not None:
+            return self.peer.state
+        return self.vip.peer_state
+
+    @property
+    def self_healthy(self) -> bool:
+        return self.own is not None and self.own.good

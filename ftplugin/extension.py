@@ -1,0 +1,140 @@
+"""``FaultTolerance(app)``: mounts monitor, node API, admin page and command line into a Flask portal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from flask import Flask, current_app
+
+from . import __version__
+from .clock import SystemClock
+from .config import NodeConfig
+from .core.settings import Settings, SettingsError, designation_of, parse_address
+from .core.terms import Designation
+from .report import Report
+from .state import RoleReader
+from .store.database import Database, DatabaseUnreachable
+from .store.journal import SqlJournal
+from .store.keys import Keys
+from .store.runtime import RuntimeStore, connect
+from .store.settings_store import SettingsStore
+from .web.producer import Producer
+
+NAME = "ftplugin"
+SOURCE = "portal"
+REFUSAL_LOG_S = 10.0
+DATABASE_START_LIMIT_S = 3.0
+Authorize = Callable[[str], Any]
+
+
+class Portal:
+    """Everything one mounted portal works with; ``current_app.extensions["ftplugin"]``."""
+
+    def __init__(self, config: NodeConfig, authorize: Authorize | None = None) -> None:
+        self.config, self.authorize = config, authorize
+        self.version = __version__
+        self.clock = SystemClock()
+        self.keys = Keys(config.prefix)
+        self.report = Report(config.instance_dir, config.log_days)
+        self.runtime = RuntimeStore(connect(config.redis_url), self.keys)
+        self.role = RoleReader(self.runtime, self.clock)
+        self.database = Database(config.database_url)
+        self.settings = SettingsStore(self.database, config.own_address)
+        self.journal = SqlJournal(self.database)
+        self._refusals: dict[str, float] = {}
+        self._refusals_lock = threading.Lock()
+
+    @cached_property
+    def producer(self) -> Producer:
+        """Sends orders to the switch worker."""
+        return Producer(self.config.redis_url, self.keys.queue("switch"))
+
+    def designation(self, settings: Settings | None = None) -> Designation | None:
+        """Which server this node is; None while the addresses are not set."""
+        try:
+            return designation_of(self.config.own_address, settings or self.settings.cached()[1])
+        except SettingsError:
+            return None
+
+    def refuse(self, cause: str, text: str) -> None:
+        """Count a refused message, and log it at most once in 10 s for each cause."""
+        self.runtime.count_refused(cause)
+        now_s = time.monotonic()
+        with self._refusals_lock:
+            if now_s - self._refusals.get(cause, float("-inf")) < REFUSAL_LOG_S:
+                return
+            self._refusals[cause] = now_s
+        self.report.line(SOURCE, f"refused message ({cause}): {text}")
+
+    def external_url(self, path: str = "/") -> str:
+        """URL of this portal for phones and users: the VIP's with 'Use VIP address to build URLs', else the node's.
+
+        Raises SettingsError when neither the VIP nor FT_OWN_ADDRESS is set.
+        """
+        _, settings = self.settings.cached()
+        if settings.vip_urls and settings.vip_address:
+            base = parse_address("vip_address", settings.vip_address).url
+        else:
+            base = parse_address("FT_OWN_ADDRESS", self.config.own_address).url
+        return base + "/" + path.lstrip("/")
+
+
+class FaultTolerance:
+    """The Flask extension. It keeps no app.
+
+    authorize: called with "view", "operate" or "configure"; True lets the user in, a response is sent instead of the
+    page, anything else is 403. Without it Flask-Login's ``current_user.is_authenticated`` is asked if the app has it;
+    with neither, the admin page lets nobody in.
+    """
+
+    def __init__(self, app: Flask | None = None, authorize: Authorize | None = None) -> None:
+        self._authorize = authorize
+        if app is not None:
+            self.init_app(app, authorize)
+
+    def init_app(self, app: Flask, authorize: Authorize | None = None) -> None:
+        """Mount into ``app``. Raises ConfigError for a wrong FT_* key, RuntimeError when mounted already."""
+        if NAME in app.extensions:
+            raise RuntimeError(
+                "FaultTolerance is already mounted in this app: call init_app once; for a second instance use a second "
+                "app with its own FT_PREFIX"
+            )
+        from .cli import group
+        from .web.admin import make_blueprint as admin
+        from .web.monitor import make_blueprint as monitor, mount_legacy
+        from .web.node_api import make_blueprint as node_api
+
+        config = NodeConfig.of(app.config)
+        portal = Portal(config, authorize or self._authorize)
+        app.extensions[NAME] = portal
+        prefix = "/" + config.url_prefix.strip("/") if config.url_prefix.strip("/") else ""
+        for blueprint in (monitor(), node_api(), admin()):
+            app.register_blueprint(blueprint, url_prefix=prefix + (blueprint.url_prefix or ""))
+        if config.legacy_urls:
+            mount_legacy(app)
+        app.cli.add_command(group)
+        assert portal.producer.queue  # made now: the first fence must not wait for the import of its parts
+        try:
+            portal.database.prepare(DATABASE_START_LIMIT_S)
+        except DatabaseUnreachable as error:
+            app.logger.error("ftplugin: %s; the portal starts all the same and tries again", error)
+            portal.report.line(SOURCE, f"{error}; trying again")
+
+    @property
+    def portal(self) -> Portal:
+        """The current app's Portal."""
+        return portal()
+
+    def external_url(self, path: str = "/") -> str:
+        """As Portal.external_url, for the current app."""
+        return portal().external_url(path)
+
+
+def portal() -> Portal:
+    """The Portal of the current app."""
+    found: Portal = current_app.extensions[NAME]
+    return found

@@ -1,0 +1,152 @@
+"""The node's own word about itself, built from its Redis (spec 3). Shared by monitor, node API, page and command line.
+
+No answer from Redis gives no state at all: a node that does not know its role signs nothing, and its peer counts a bad
+probe. An agent that wrote its last tick under another boot id has not ticked since this boot.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .clock import SystemClock
+from .core.records import RoleRecord
+from .core.settings import Settings
+from .core.terms import Designation, Role, SplitStance
+from .core.view import NodeState
+from .store.runtime import RuntimeStore, Snapshot
+
+AGENT = "agent"
+HEALTH = "health"
+HEALTH_PERIOD_S_MIN, HEALTH_PERIOD_S_MAX, HEALTH_CHECK_S = 1.0, 15.0, 3.0  # as the agent checks
+HEALTH_STALE_CHECKS = 3
+CACHE_S = 0.05  # issue 2, "Speed": a cached read is fine while it is younger than 50 ms and inside the lease
+
+
+def lease_left_s(record: RoleRecord, boot_id: str, now_s: float) -> float:
+    """Seconds until an active node's lease ends; 0 when it is not active, or the lease is of another boot."""
+    if record.role is not Role.ACTIVE or record.boot_id != boot_id:
+        return 0.0
+    return max(0.0, record.deadline_s - now_s)
+
+
+def agent_age_s(agent: Mapping[str, Any] | None, boot_id: str, now_s: float) -> float | None:
+    """Seconds since the agent's last decided tick; None when it has not ticked since this boot."""
+    if agent is None or agent.get("boot_id") != boot_id:
+        return None
+    tick_s = agent.get("tick_s")
+    return max(0.0, now_s - tick_s) if isinstance(tick_s, (int, float)) else None
+
+
+def node_state(
+    snapshot: Snapshot,
+    *,
+    designation: Designation,
+    settings: Settings,
+    clock: SystemClock,
+    version: str,
+    asked_by_peer: bool = False,
+) -> NodeState | None:
+    """The state to sign, from a snapshot with the document "agent". None: Redis did not answer."""
+    record = snapshot.role
+    if record is None:
+        return None
+    now_s = clock.now_s()
+    agent = snapshot.documents.get(AGENT) or {}
+    left_s = lease_left_s(record, clock.boot_id, now_s)
+    heard_age_s = None if snapshot.heard_s is None else now_s - snapshot.heard_s
+    return NodeState(
+        designation=designation,
+        role=record.role,
+        phase=record.phase,
+        epoch=record.epoch,
+        seen_epoch=max(record.seen_epoch, record.epoch),
+        agent_age_s=agent_age_s(agent, clock.boot_id, now_s),
+        lease_left_s=left_s,
+        clear=record.clear and left_s <= 0,
+        stance=_stance(agent.get("stance")),
+        heard_asker_age_s=0.0 if asked_by_peer else None if heard_age_s is None or heard_age_s < 0 else heard_age_s,
+        healthy=bool(agent.get("healthy", False)),
+        eligible=bool(agent.get("eligible", False)),
+        enabled=bool(agent.get("enabled", settings.enabled)),
+        manual_hold=bool(agent.get("manual_hold", False)),
+        switches=_count(agent.get("switches")),
+        settings_revision=_count(agent.get("settings_revision")),
+        version=version,
+        wall_clock_s=clock.wall_s(),
+    )
+
+
+def _stance(value: object) -> SplitStance:
+    return next((stance for stance in SplitStance if stance == value), SplitStance.NONE)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """Result of the last health checks, and whether it may still be believed."""
+
+    ok: bool
+    failed: tuple[str, ...] = ()
+
+
+def health_of(
+    document: Mapping[str, Any] | None, *, answered: bool, interval_s: float, boot_id: str, now_s: float
+) -> Health:
+    """The IPSWS answer from the "health" document; stale is KO.
+
+    interval_s: the heartbeat interval T; the checks run about each T, but within 1 to 15 s, and take up to 3 s. Stale is
+    older than three of these periods and one duration.
+    """
+    if not answered:
+        return Health(ok=False, failed=("the node's Redis did not answer",))
+    checked_s = document.get("checked_s") if document else None
+    if document is None or not isinstance(checked_s, (int, float)):
+        return Health(ok=False, failed=("no health check has run",))
+    age_s = now_s - checked_s
+    period_s = min(HEALTH_PERIOD_S_MAX, max(HEALTH_PERIOD_S_MIN, interval_s))
+    if document.get("boot_id", boot_id) != boot_id or age_s < 0:
+        return Health(ok=False, failed=("no health check has run since this server was started",))
+    if age_s > HEALTH_STALE_CHECKS * period_s + HEALTH_CHECK_S:
+        return Health(ok=False, failed=(f"health checks are stale: the last one is {age_s:.0f} s old",))
+    failed = document.get("failed")
+    lines = tuple(_one_line(line) for line in failed) if isinstance(failed, list) else ()
+    if document.get("ok") is True:
+        return Health(ok=True)
+    return Health(ok=False, failed=lines or ("a health check failed",))
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:200]
+
+
+class RoleReader:
+    """``ACTIVE`` or ``STANDBY`` for the monitor, with one Redis round trip at most each 50 ms in a process.
+
+    A cached ``ACTIVE`` is still held against the lease's deadline at every answer, so that a process that was frozen
+    and resumed does not repeat it.
+    """
+
+    def __init__(self, runtime: RuntimeStore, clock: SystemClock) -> None:
+        self._runtime, self._clock = runtime, clock
+        self._lock = threading.Lock()
+        self._known: tuple[float, float] = (float("-inf"), 0.0)
+
+    def active(self) -> bool:
+        """True only inside an unexpired lease of this boot; False also when Redis does not answer."""
+        now_s = self._clock.now_s()
+        read_s, deadline_s = self._known
+        if not 0 <= now_s - read_s <= CACHE_S:
+            record = self._runtime.read_role()
+            deadline_s = 0.0
+            if record is not None and record.role is Role.ACTIVE and record.boot_id == self._clock.boot_id:
+                deadline_s = record.deadline_s
+            with self._lock:  # an answer that took long must not replace a newer one
+                if now_s >= self._known[0]:
+                    self._known = (now_s, deadline_s)
+        return self._clock.now_s() < deadline_s

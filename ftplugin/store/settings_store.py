@@ -1,0 +1,303 @@
+"""The replicated settings with their history, over the database (spec 4, 7).
+
+Reading is cheap and never fails: the last good settings stay in force while the database cannot be read. Saving is
+strict: a contradiction is refused, a warning needs a recorded reason, and an edit based on old settings is told.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from ftplugin.core import rules
+from ftplugin.core.settings import NAMES, Problem, Settings, SettingsError, designation_of, parse
+
+from .database import Database, DatabaseUnreachable
+from .models import Event, SettingsRevision
+
+REREAD_S = 0.2
+REREAD_FAILED_S = 1.0  # each look at a database that does not answer costs its whole limit
+
+
+class WarningsNeedReason(ValueError):
+    """The set breaks rules that may be passed with a reason; ``problems`` are the warnings."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        listed = "; ".join(f"{p.field}: {p.message}" for p in problems)
+        super().__init__(f"{listed}; give a reason to save it all the same")
+        self.problems = tuple(problems)
+
+
+class Contradictions(SettingsError):
+    """Several fields are wrong; ``problems`` has them all. As a SettingsError it speaks of the first one."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(problems[0].field, problems[0].message)
+        self.problems = tuple(problems)
+
+
+class Conflict(ValueError):
+    """Somebody saved in between; ``revision`` is the current one."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"the settings were changed meanwhile (revision {revision}); look at them and save again")
+        self.revision = revision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Held:
+    """What is in memory. ``mark`` tells whether the database still holds the same."""
+
+    mark: tuple[Any, ...] = ()
+    revision: int = 0
+    settings: Settings = Settings()
+    previous: Settings | None = None
+    document: Mapping[str, Any] | None = None
+
+
+class SettingsStore:
+    """SettingsPort of ``workers/ports.py`` over a Database.
+
+    own_address: this node's address (FT_OWN_ADDRESS), which must equal server #1 or #2 once these are entered; empty:
+    not checked. monotonic_s, wall_s: clocks in seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        own_address: str = "",
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.database, self.own_address = database, own_address
+        self._monotonic_s, self._wall_s = monotonic_s, wall_s
+        self._held = _Held()
+        self._read_s: float | None = None
+        self._reading = threading.Lock()
+        self.error = ""
+
+    def current(self) -> tuple[int, Settings]:
+        """(revision, settings). Looks into the database at most each 0.2 s; another thread's look is not waited for."""
+        self._refresh()
+        return self._held.revision, self._held.settings
+
+    def cached(self) -> tuple[int, Settings]:
+        """As ``current`` without ever waiting for the database, once it has been read: the look is done on a thread."""
+        if self._read_s is None:
+            return self.current()
+        if self._due() and not self._reading.locked():
+            threading.Thread(target=self._refresh, name="ft-settings", daemon=True).start()
+        return self._held.revision, self._held.settings
+
+    def previous(self) -> Settings | None:
+        """The last settings that both nodes had, while the peer has not acknowledged the current ones; else None."""
+        self._refresh()
+        return self._held.previous
+
+    def document(self) -> dict[str, Any]:
+        """{revision, saved_at, origin, actor, values} for the peer. Revision 0: nothing was ever saved."""
+        self._refresh()
+        held = self._held
+        return dict(held.document or {"revision": 0, "saved_at": 0.0, "origin": "", "actor": "", "values": {}})
+
+    def save(
+        self, values: Mapping[str, Any], actor: str, expected_revision: int | None = None, override_reason: str = ""
+    ) -> int:
+        """Check and save ``values`` over the current settings; the new revision.
+
+        expected_revision: the revision the edit is based on; None: whatever is current (command line).
+        Raises Contradictions or SettingsError (refused, field named), WarningsNeedReason, Conflict, DatabaseUnreachable
+        or SQLAlchemyError (not saved).
+        """
+        try:
+            with self.database.session() as session:
+                row = _newest(session)
+                revision = row.revision if row else 0
+                if expected_revision is not None and expected_revision != revision:
+                    raise Conflict(revision)
+                settings = self.checked(values, _settings_of(row), override_reason)
+                session.add(
+                    SettingsRevision(
+                        revision=revision + 1,
+                        saved_wall_s=self._wall_s(),
+                        origin=self._origin(settings),
+                        actor=actor[:200],
+                        override_reason=override_reason,
+                        acknowledged=False,
+                        values=settings.to_json(),
+                    )
+                )
+        except IntegrityError:
+            raise Conflict(revision + 1) from None
+        self._refresh(force=True)
+        return revision + 1
+
+    def checked(self, values: Mapping[str, Any], base: Settings, override_reason: str = "") -> Settings:
+        """``values`` over ``base``, converted and checked. Raises as ``save`` does, with every wrong field at once."""
+        settings, problems = base, []
+        for name, raw in values.items():
+            try:
+                settings = parse({name: raw}, settings)
+            except SettingsError as error:
+                problems.append(Problem(field=error.field, severity="error", message=_with_value(error)))
+        if not problems:
+            problems = rules.check(settings) + self._own_address_problem(settings)
+        errors = [p for p in problems if p.severity == "error"]
+        if errors:
+            raise Contradictions(errors)
+        if problems and not override_reason.strip():
+            raise WarningsNeedReason(problems)
+        return settings
+
+    def _own_address_problem(self, settings: Settings) -> list[Problem]:
+        if not self.own_address or not (settings.server1_address and settings.server2_address):
+            return []
+        try:
+            designation_of(self.own_address, settings)
+        except SettingsError as error:
+            message = f"{error.message}: FT_OWN_ADDRESS of this server is {self.own_address}"
+            return [Problem(field="own_address", severity="error", message=message)]
+        return []
+
+    def _origin(self, settings: Settings) -> str:
+        try:
+            return str(designation_of(self.own_address, settings))
+        except SettingsError:
+            return socket.gethostname()[:100]
+
+    def adopt(self, document: Mapping[str, Any]) -> bool:
+        """Take the peer's settings when they are newer: by revision, then by time. True when taken.
+
+        Two edits with one revision: the loser is kept as an event. Values this version does not know are left out, for
+        the peer may be newer; a document that cannot be read is recorded as an event and refused.
+        """
+        try:
+            revision, saved_s = int(document["revision"]), float(document["saved_at"])
+            known = {name: value for name, value in dict(document["values"]).items() if name in NAMES}
+            settings = parse(known)
+            origin, actor = str(document.get("origin", "")), str(document.get("actor", ""))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            self.database.record_event("settings_unreadable", {"error": str(error)[:500]})
+            return False
+        try:
+            with self.database.session() as session:
+                row = _newest(session)
+                if row is not None and not _newer(revision, saved_s, origin, row):
+                    return False
+                if row is not None and row.revision == revision:
+                    session.add(
+                        Event(at_wall_s=self._wall_s(), name="settings_conflict", facts={"replaced": _document(row)})
+                    )
+                    session.delete(row)
+                    session.flush()
+                session.add(
+                    SettingsRevision(
+                        revision=revision,
+                        saved_wall_s=saved_s,
+                        origin=origin[:100],
+                        actor=actor[:200],
+                        override_reason=str(document.get("override_reason", "")),
+                        acknowledged=True,
+                        values=settings.to_json(),
+                    )
+                )
+        except (SQLAlchemyError, DatabaseUnreachable):
+            return False
+        self._refresh(force=True)
+        return True
+
+    def acknowledged(self, revision: int) -> None:
+        """The peer has this revision. Earlier ones count as acknowledged with it."""
+        if self._held.previous is None and self._held.revision == revision and self._read_s is not None:
+            return
+        try:
+            with self.database.session() as session:
+                query = select(SettingsRevision).where(
+                    SettingsRevision.revision <= revision, SettingsRevision.acknowledged.is_(False)
+                )
+                for row in session.scalars(query):
+                    row.acknowledged = True
+        except (SQLAlchemyError, DatabaseUnreachable) as error:
+            self.error = str(error)  # the peer acknowledges with every heartbeat: the next one tries again
+            return
+        self._refresh(force=True)
+
+    def _due(self) -> bool:
+        limit_s = REREAD_FAILED_S if self.error else REREAD_S
+        return self._read_s is None or self._monotonic_s() - self._read_s >= limit_s
+
+    def _refresh(self, force: bool = False) -> None:
+        if not (force or self._due()) or not self._reading.acquire(blocking=force or self._read_s is None):
+            return
+        try:
+            if force or self._due():
+                self._held = self._load()
+                self.error = ""
+        except (SQLAlchemyError, DatabaseUnreachable, SettingsError) as error:
+            self.error = str(error)
+        finally:
+            self._read_s = self._monotonic_s()
+            self._reading.release()
+
+    def _load(self) -> _Held:
+        with self.database.session() as session:
+            columns = (SettingsRevision.revision, SettingsRevision.saved_wall_s, SettingsRevision.acknowledged)
+            found = session.execute(select(*columns).order_by(SettingsRevision.revision.desc()).limit(1)).first()
+            mark = tuple(found) if found else ()
+            if mark == self._held.mark:
+                return self._held
+            row = _newest(session)
+            if row is None:
+                return _Held()
+            before = None if row.acknowledged else _last_acknowledged(session, row.revision)
+            return _Held(
+                mark=mark,
+                revision=row.revision,
+                settings=_settings_of(row),
+                previous=_settings_of(before) if before else None,
+                document=_document(row),
+            )
+
+
+def _newest(session: Session) -> SettingsRevision | None:
+    return session.scalar(select(SettingsRevision).order_by(SettingsRevision.revision.desc()).limit(1))
+
+
+def _last_acknowledged(session: Session, below: int) -> SettingsRevision | None:
+    query = select(SettingsRevision).where(SettingsRevision.revision < below).order_by(SettingsRevision.revision.desc())
+    rows = session.scalars(query.limit(50)).all()
+    return next((row for row in rows if row.acknowledged), rows[-1] if rows else None)
+
+
+def _settings_of(row: SettingsRevision | None) -> Settings:
+    if row is None:
+        return Settings()
+    return parse({name: value for name, value in row.values.items() if name in NAMES})
+
+
+def _document(row: SettingsRevision) -> dict[str, Any]:
+    return {
+        "revision": row.revision,
+        "saved_at": row.saved_wall_s,
+        "origin": row.origin,
+        "actor": row.actor,
+        "override_reason": row.override_reason,
+        "values": dict(row.values),
+    }
+
+
+def _newer(revision: int, saved_s: float, origin: str, row: SettingsRevision) -> bool:
+    return (revision, saved_s, origin) > (row.revision, row.saved_wall_s, row.origin)
+
+
+def _with_value(error: SettingsError) -> str:
+    return error.message + (f" (got {error.value!r})" if error.value is not None else "")

@@ -1,0 +1,173 @@
+"""Monitor pages (spec 3, guide 5.2): what balancers and the peer's heartbeat ask. No login, no session, no database.
+
+``/active`` and ``/standby`` are 200 exactly when ``mod=FT`` says that word. ``/live`` says that the portal answers. ``/ready``
+says that this node can do its part: its Redis answers, its agent has ticked within 2 T, and, when the servers switch on
+an application error, its health checks are good.
+"""
+
+from __future__ import annotations
+
+
+from flask import Blueprint, Flask, Response, request
+from werkzeug.routing import BaseConverter
+
+from ftplugin import protocol
+from ftplugin.core.terms import Designation
+from ftplugin.core.timing import Timing
+from ftplugin.extension import Portal, portal
+from ftplugin.state import AGENT, HEALTH, agent_age_s, health_of, node_state
+from ftplugin.store.runtime import Snapshot
+
+MODES = ("NONE", "IPSWS", "FT")
+METHODS = ["GET", "HEAD", "OPTIONS"]
+OK, UNAVAILABLE = 200, 503
+
+
+def make_blueprint() -> Blueprint:
+    """The blueprint ``ft_monitor``."""
+    blueprint = Blueprint("ft_monitor", __name__)
+    pages = {"monitor": monitor, "active": active, "standby": standby, "live": live, "ready": ready}
+    for name, view in pages.items():
+        blueprint.add_url_rule(f"/{name}", name, view, methods=METHODS, provide_automatic_options=False)
+    return blueprint
+
+
+class _LegacyPath(BaseConverter):
+    """The old address of the monitor in any letter case."""
+
+    regex = r"(?i:IPSCFG/admin/monitor\.aspx)"
+    part_isolating = False
+
+
+def mount_legacy(app: Flask) -> None:
+    """Answer ``/IPSCFG/admin/monitor.aspx`` too (FT_LEGACY_URLS)."""
+    app.url_map.converters["ft_legacy_monitor"] = _LegacyPath
+    app.add_url_rule(
+        "/<ft_legacy_monitor:path>",
+        "ft_monitor_legacy",
+        lambda path: monitor(),
+        methods=METHODS,
+        provide_automatic_options=False,
+    )
+
+
+def plain(body: str, status: int = OK) -> Response:
+    """A small text answer: every header here is paid for at each heartbeat."""
+    response = Response(body, status=status, content_type="text/plain")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def monitor() -> Response:
+    """``?mod=NONE``, ``IPSWS`` or ``FT``; names and values in any letter case."""
+    mode = next((value for name, value in request.args.items() if name.lower() == "mod"), "").upper()
+    if mode == "NONE" and protocol.ASK_HEADER not in request.headers:
+        return plain("OK")
+    if mode not in MODES:
+        return plain(f"unknown mod: use one of {', '.join(MODES)}\n", 400)
+    ft = portal()
+    asked = read_ask(ft)
+    if asked is None:
+        if mode == "NONE":
+            return plain("OK")
+        if mode == "FT":
+            return plain("ACTIVE" if ft.role.active() else "STANDBY")
+        return plain(_health_body(ft, ft.runtime.snapshot((HEALTH,))))
+    designation, asker, nonce = asked
+    snapshot = answer_snapshot(ft, designation, asker, (AGENT, HEALTH))
+    if mode == "IPSWS":
+        body = _health_body(ft, snapshot)
+    else:
+        body = "OK" if mode == "NONE" else "ACTIVE" if ft.role.active() else "STANDBY"
+    response = plain(body)
+    del response.headers["Cache-Control"]
+    sign_state(ft, response, designation, asker, nonce, snapshot)
+    return response
+
+
+def read_ask(ft: Portal) -> tuple[Designation, Designation, str] | None:
+    """(own designation, asker, nonce) of a signed question; None when there is none that can be answered.
+
+    A wrong question is counted and logged; it gets the page without the node state.
+    """
+    header = request.headers.get(protocol.ASK_HEADER)
+    if header is None:
+        return None
+    designation = ft.designation()
+    if designation is None:
+        return None
+    try:
+        asker, nonce = protocol.read_ask(ft.config.secret_keys, header)
+    except protocol.ProtocolError as error:
+        ft.refuse(error.cause, f"{error} (from {request.remote_addr})")
+        return None
+    return designation, asker, nonce
+
+
+def answer_snapshot(ft: Portal, designation: Designation, asker: Designation, names: tuple[str, ...]) -> Snapshot:
+    """One round trip: record that the peer asked, keep a new challenge, read what the answer needs."""
+    heard_s = ft.clock.now_s() if asker is not designation else None
+    return ft.runtime.snapshot(names, heard_s=heard_s, challenge=True)
+
+
+def sign_state(
+    ft: Portal, response: Response, designation: Designation, asker: Designation, nonce: str, snapshot: Snapshot
+) -> None:
+    """Put the signed node state into ``response``; nothing when Redis did not answer."""
+    state = node_state(
+        snapshot,
+        designation=designation,
+        settings=ft.settings.cached()[1],
+        clock=ft.clock,
+        version=ft.version,
+        asked_by_peer=asker is not designation,
+    )
+    if state is not None:
+        response.headers[protocol.STATE_HEADER] = protocol.make_state(
+            ft.config.secret_keys, state, nonce, snapshot.challenge
+        )
+
+
+def _health_body(ft: Portal, snapshot: Snapshot) -> str:
+    health = health_of(
+        snapshot.documents.get(HEALTH),
+        answered=snapshot.role is not None,
+        check_interval_s=ft.config.watchdog_interval_s,
+        now_s=ft.clock.now_s(),
+    )
+    return "IPSWS=OK" if health.ok else "\n".join(("IPSWS=KO", *health.failed))
+
+
+def active() -> Response:
+    yes = portal().role.active()
+    return plain("ACTIVE" if yes else "STANDBY", OK if yes else UNAVAILABLE)
+
+
+def standby() -> Response:
+    yes = portal().role.active()
+    return plain("ACTIVE" if yes else "STANDBY", UNAVAILABLE if yes else OK)
+
+
+def live() -> Response:
+    return plain("OK")
+
+
+def ready() -> Response:
+    reasons = _not_ready(portal())
+    return plain("\n".join(reasons) or "OK", UNAVAILABLE if reasons else OK)
+
+
+def _not_ready(ft: Portal) -> list[str]:
+    snapshot = ft.runtime.snapshot((AGENT, HEALTH))
+    if snapshot.role is None:
+        return ["the node's Redis did not answer"]
+    _, settings = ft.settings.cached()
+    now_s = ft.clock.now_s()
+    reasons = []
+    age_s = agent_age_s(snapshot.documents.get(AGENT), ft.clock.boot_id, now_s)
+    if age_s is None or age_s > Timing.of(settings).stale_s:
+        reasons.append("the agent has not ticked" + ("" if age_s is None else f" for {age_s:.0f} s"))
+    if settings.application_error:
+        lines = _health_body(ft, snapshot).splitlines()
+        reasons += lines if lines[0] != "IPSWS=OK" else []
+    return reasons

@@ -1,0 +1,142 @@
+"""Redis commands under one total limit each, on one kept connection.
+
+redis-py's timeouts are per step: connecting, each answer of the hand-shake and the command itself may each take the whole
+of it. Here every step gets what is left of the call's deadline (CLOCK_MONOTONIC). No retries, except once on a kept
+connection that proves closed (a restarted Redis): all scripts sent here may run twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from typing import Any, Callable, Sequence
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.retry import Retry
+
+
+class _Limited:
+    """Mixed into redis-py's connections: each step gets what is left of ``deadline_s``."""
+
+    deadline_s = 0.0
+
+    def _left(self) -> float:
+        left_s = self.deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise redis.TimeoutError("time limit reached")
+        return left_s
+
+    def _connect(self) -> Any:
+        self.socket_connect_timeout = self._left()
+        sock = super()._connect()  # type: ignore[misc]
+        sock.settimeout(self._left())
+        return sock
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        sock = getattr(self, "_sock", None)
+        if sock is not None:
+            sock.settimeout(self._left())
+        super().send_packed_command(command, check_health)  # type: ignore[misc]
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            kwargs["timeout"] = self._left()
+            return super().read_response(*args, **kwargs)  # type: ignore[misc]
+        except redis.TimeoutError:
+            self.disconnect()  # type: ignore[attr-defined]  # a late answer must not meet the next question
+            raise
+
+
+class _Tcp(_Limited, Connection):
+    pass
+
+
+class _Tls(_Limited, SSLConnection):
+    pass
+
+
+class _Unix(_Limited, UnixDomainSocketConnection):
+    pass
+
+
+class Script:
+    """A Lua script and its SHA-1, by which Redis knows it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class DeadlineRedis:
+    """One Redis, one connection, one command at a time; safe to share between threads."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        """url: as redis-py takes it, an address rather than a name (DNS is outside the limit)."""
+        given = {**parse_url(url), **options}
+        given.pop("connection_class", None)
+        kind: Callable[..., Any] = {"rediss": _Tls, "unix": _Unix}.get(urlsplit(url).scheme, _Tcp)
+        self._make: Callable[[], Any] = lambda: kind(
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            driver_info=None,
+            health_check_interval=0,
+            decode_responses=True,
+            **given,
+        )
+        self._lock = threading.Lock()
+        self._connection: Any = None
+
+    def call(self, limit_s: float, *command: Any) -> Any:
+        """The command's answer within ``limit_s`` seconds. Raises redis.RedisError or OSError."""
+        return self._run(limit_s, lambda connection: self._ask(connection, *command))
+
+    def script(self, limit_s: float, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """The script's answer within ``limit_s`` seconds. Raises redis.RedisError or OSError."""
+
+        def run(connection: Any) -> Any:
+            try:
+                return self._ask(connection, "EVALSHA", script.sha, len(keys), *keys, *arguments)
+            except redis.exceptions.NoScriptError:
+                return self._ask(connection, "EVAL", script.text, len(keys), *keys, *arguments)
+
+        return self._run(limit_s, run)
+
+    def _ask(self, connection: Any, *command: Any) -> Any:
+        connection.send_command(*command)
+        return connection.read_response()
+
+    def _run(self, limit_s: float, run: Callable[[Any], Any]) -> Any:
+        deadline_s = time.monotonic() + limit_s
+        if not self._lock.acquire(timeout=max(0.0, limit_s)):
+            raise redis.TimeoutError("an earlier call is still waiting for this Redis")
+        try:
+            kept = self._connection is not None and self._connection.is_connected
+            if self._connection is None:
+                self._connection = self._make()
+            connection = self._connection
+            connection.deadline_s = deadline_s
+            try:
+                return run(connection)
+            except redis.TimeoutError:
+                connection.disconnect()
+                raise
+            except redis.ConnectionError:
+                connection.disconnect()
+                if not kept:
+                    raise
+                return run(connection)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Give up the connection; the next call opens a new one."""
+        if self._lock.acquire(timeout=5):
+            try:
+                if self._connection is not None:
+                    self._connection.disconnect()
+            finally:
+                self._lock.release()

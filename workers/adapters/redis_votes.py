@@ -1,0 +1,274 @@
+"""Votes in Redis: each voter keeps who may be active, under which epoch (spec 5.4, VotesPort).
+
+A voter's record is one hash with a lease (owner, epoch, counter) and a switch lock (lock_owner, lock_epoch, lock_counter).
+Its *mark* is the fingerprint ``lease|lock``; "missing" when there is no record at all. No voter's clock is trusted and no
+TTL is set: a candidate may pass a lease or lock of the other node only at a mark that it has itself watched standing still,
+on its own clock, for one lease. So ``lock`` compares the lock part, ``own`` the lease part (the own lock has changed the
+other one by then), and a record that was wiped after the lock was taken is refused.
+
+Each rule is one Lua script: Redis runs those one at a time, which decides races. All may run twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, Sequence
+
+import redis
+
+from ftplugin.core.settings import Settings, SettingsError, parse_address
+from ftplugin.core.terms import Designation
+from ftplugin.core.view import VoteReading
+from ftplugin.store.keys import Keys
+from workers.ports import Clock, Vote
+
+from .deadline_redis import DeadlineRedis, Script
+
+WITNESS = "witness"
+
+# Every script answers {ok, owner, epoch, lock_owner, lock_epoch, lease part, lock part, reason}; KEYS[1] is the record.
+_HEAD = """
+local F = {'owner', 'epoch', 'counter', 'lock_owner', 'lock_epoch', 'lock_counter'}
+local owner, epoch, counter, lock_owner, lock_epoch, lock_counter
+local function load()
+  local v = redis.call('HMGET', KEYS[1], unpack(F))
+  owner, epoch, counter = v[1], tonumber(v[2] or '0'), tonumber(v[3] or '0')
+  lock_owner, lock_epoch, lock_counter = v[4] or '', tonumber(v[5] or '0'), tonumber(v[6] or '0')
+end
+local function whole(n) return string.format('%.0f', n) end
+local function lease_part()
+  if not owner then return 'missing' end
+  return owner .. '/' .. whole(epoch) .. '/' .. whole(counter)
+end
+local function lock_part()
+  if lock_owner == '' then return '' end
+  return lock_owner .. '/' .. whole(lock_epoch) .. '/' .. whole(lock_counter)
+end
+local function answer(ok, reason)
+  load()
+  return {ok, owner or '', whole(epoch), lock_owner, whole(lock_epoch), lease_part(), lock_part(), reason}
+end
+local function part(mark, which)
+  if mark == 'missing' then return which == 1 and 'missing' or '' end
+  local lease, lock = string.match(mark, '^(.-)|(.*)$')
+  return which == 1 and lease or lock
+end
+local me, mine, mark = ARGV[1], tonumber(ARGV[2] or '0'), ARGV[3] or ''
+load()
+"""
+
+_READ = Script(_HEAD + "return answer(1, '')")
+
+_LOCK = Script(
+    _HEAD
+    + """
+if mine <= epoch then return answer(0, 'a higher epoch owns or owned the lease') end
+if lock_owner ~= '' and lock_owner ~= me then
+  if mine <= lock_epoch then return answer(0, 'the other node holds the lock under a higher epoch') end
+  if part(mark, 2) ~= lock_part() then return answer(0, 'the other node holds the lock') end
+elseif lock_owner == me and mine < lock_epoch then
+  return answer(0, 'own lock has a higher epoch already')
+end
+redis.call('HSET', KEYS[1], 'lock_owner', me, 'lock_epoch', whole(mine), 'lock_counter', whole(lock_counter + 1))
+return answer(1, '')
+"""
+)
+
+# ARGV[4]: 1 when the peer has itself signed that it owns nothing.
+_OWN = Script(
+    _HEAD
+    + """
+if owner == me and epoch == mine and lock_owner == '' then return answer(1, '') end
+if lock_owner ~= me or lock_epoch ~= mine then return answer(0, 'own lock is gone') end
+if mine <= epoch then return answer(0, 'a higher epoch owns or owned the lease') end
+if owner ~= '' and owner ~= me and ARGV[4] ~= '1' and part(mark, 1) ~= lease_part() then
+  return answer(0, 'the lease of the other node moved, or was not watched')
+end
+redis.call('HSET', KEYS[1], 'owner', me, 'epoch', whole(mine), 'counter', whole(counter + 1),
+  'lock_owner', '', 'lock_epoch', '0')
+return answer(1, '')
+"""
+)
+
+# A lock alone, even of a higher epoch, does not end a lease: the candidate must see the counter stand still.
+_RENEW = Script(
+    _HEAD
+    + """
+if owner then
+  if epoch > mine then return answer(0, 'a higher epoch owns or owned the lease') end
+  if epoch == mine and owner ~= me then return answer(0, 'the lease was released under this epoch') end
+end
+redis.call('HSET', KEYS[1], 'owner', me, 'epoch', whole(mine), 'counter', whole(counter + 1))
+return answer(1, '')
+"""
+)
+
+_RELEASE = Script(
+    _HEAD
+    + """
+if owner == me and epoch <= mine then redis.call('HSET', KEYS[1], 'owner', '', 'counter', whole(counter + 1)) end
+if lock_owner == me and lock_epoch <= mine then redis.call('HSET', KEYS[1], 'lock_owner', '', 'lock_epoch', '0') end
+return answer(1, '')
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """One voter's answer."""
+
+    ok: bool
+    owner: str
+    epoch: int
+    lock_owner: str
+    lock_epoch: int
+    lease: str
+    lock: str
+    reason: str
+
+    @classmethod
+    def of(cls, answer: Sequence[Any]) -> _Record:
+        ok, owner, epoch, lock_owner, lock_epoch, lease, lock, reason = answer
+        return cls(bool(ok), str(owner), int(epoch), str(lock_owner), int(lock_epoch), str(lease), str(lock), str(reason))
+
+    @property
+    def mark(self) -> str:
+        return "missing" if self.lease == "missing" and not self.lock else f"{self.lease}|{self.lock}"
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Since when a part of one voter's record has been seen unchanged, on the own CLOCK_BOOTTIME."""
+
+    part: str | None = None
+    since_s: float = 0.0
+
+    def see(self, part: str, before_s: float, after_s: float) -> float:
+        """First sight counts from after the reading: earlier it may still have moved."""
+        if part != self.part:
+            self.part, self.since_s = part, after_s
+        return self.since_s
+
+
+class RedisVotes:
+    """VotesPort on the Redis of both nodes and, if set, the witness.
+
+    settings, designation: asked at every call, so that a change is live at once; connections follow it. own_url: the
+    node-local Redis. A voter without an address answers "could not tell".
+    """
+
+    def __init__(
+        self,
+        *,
+        own_url: str,
+        settings: Callable[[], Settings],
+        designation: Callable[[], Designation],
+        keys: Keys,
+        clock: Clock,
+        peer_user: str = "",
+        peer_password: str = "",
+        witness_password: str = "",
+    ) -> None:
+        self._own_url, self._settings, self._designation, self._keys = own_url, settings, designation, keys
+        self._clock = clock
+        self._peer_login = {"username": peer_user or None, "password": peer_password or None}
+        self._witness_login = {"password": witness_password or None}
+        self._lock = threading.Lock()
+        self._clients: dict[str, tuple[tuple[str, Mapping[str, Any]], DeadlineRedis]] = {}
+        self._watches: dict[tuple[str, str], _Watch] = {}
+
+    def names(self) -> Sequence[str]:
+        """The voters in the fixed order server1, server2, witness."""
+        names = [str(Designation.SERVER1), str(Designation.SERVER2)]
+        return [*names, WITNESS] if self._settings().witness else names
+
+    def read(self, voter: str, limit_s: float) -> Vote:
+        return self._vote(voter, limit_s, _READ)
+
+    def reading(self, voter: str, limit_s: float) -> VoteReading:
+        """The record, and since when this process has seen it unchanged.
+
+        The own lock does not count as movement (a refused try would otherwise restart its own waiting); a lock of the
+        other node does, for as long as it is there.
+        """
+        before_s = self._clock.now_s()
+        try:
+            record = self._run(voter, limit_s, _READ)
+        except (redis.RedisError, OSError, SettingsError, ValueError):
+            return VoteReading(voter=voter)
+        after_s = self._clock.now_s()
+        foreign = record.lock if record.lock_owner != self._designation() else ""
+        with self._lock:
+            lease_s = self._watches.setdefault((voter, "lease"), _Watch()).see(record.lease, before_s, after_s)
+            lock_s = self._watches.setdefault((voter, "lock"), _Watch()).see(foreign, before_s, after_s)
+        return VoteReading(
+            voter=voter,
+            mark=record.mark,
+            owner=record.owner,
+            epoch=record.epoch,
+            lock_owner=record.lock_owner,
+            lock_epoch=record.lock_epoch,
+            still_since_s=max(lease_s, lock_s) if foreign else lease_s,
+        )
+
+    def lock(self, voter: str, epoch: int, mark: str | None, limit_s: float) -> Vote:
+        return self._vote(voter, limit_s, _LOCK, epoch, mark or "")
+
+    def own(self, voter: str, epoch: int, mark: str | None, confirmed: bool, limit_s: float) -> Vote:
+        return self._vote(voter, limit_s, _OWN, epoch, mark or "", int(confirmed))
+
+    def renew(self, voter: str, epoch: int, limit_s: float) -> Vote:
+        return self._vote(voter, limit_s, _RENEW, epoch)
+
+    def release(self, voter: str, epoch: int, limit_s: float) -> Vote:
+        return self._vote(voter, limit_s, _RELEASE, epoch)
+
+    def _vote(self, voter: str, limit_s: float, script: Script, *arguments: Any) -> Vote:
+        try:
+            record = self._run(voter, limit_s, script, *arguments)
+        except (redis.RedisError, OSError, SettingsError, ValueError) as error:
+            return Vote(voter=voter, ok=None, detail=f"{type(error).__name__}: {error}"[:200])
+        return Vote(
+            voter=voter, ok=record.ok, epoch=record.epoch, owner=record.owner, mark=record.mark, detail=record.reason
+        )
+
+    def _run(self, voter: str, limit_s: float, script: Script, *arguments: Any) -> _Record:
+        answer = self._client(voter).script(limit_s, script, [self._keys.vote], [str(self._designation()), *arguments])
+        return _Record.of(answer)
+
+    def _client(self, voter: str) -> DeadlineRedis:
+        place = self._place(voter)
+        with self._lock:
+            known = self._clients.get(voter)
+            if known is not None and known[0] == place:
+                return known[1]
+            client = DeadlineRedis(place[0], **place[1])
+            self._clients[voter] = (place, client)
+            for part in ("lease", "lock"):  # another Redis: what was watched says nothing of it
+                self._watches.pop((voter, part), None)
+        if known is not None:
+            known[1].close()
+        return client
+
+    def _place(self, voter: str) -> tuple[str, Mapping[str, Any]]:
+        """(URL, options) of a voter. Raises SettingsError while its address is not set."""
+        settings, own = self._settings(), self._designation()
+        if voter == own:
+            return self._own_url, {}
+        if voter == WITNESS:
+            return f"redis://{settings.witness}/0", self._witness_login
+        address = parse_address(f"{voter}_address", settings.address_of(Designation(voter)))
+        return peer_redis_url(address.host, settings.agent_port), self._peer_login
+
+    def close(self) -> None:
+        with self._lock:
+            clients = [client for _, client in self._clients.values()]
+            self._clients.clear()
+        for client in clients:
+            client.close()
+
+
+def peer_redis_url(host: str, port: int) -> str:
+    """URL of the peer's Redis: an IP address, so that no name has to be looked up (facts, Celery 9)."""
+    return f"redis://[{host}]:{port}/0" if ":" in host else f"redis://{host}:{port}/0"

@@ -1,0 +1,151 @@
+"""Step one of a tick: ask everything side by side, each with its own limit, and freeze it into one ``ClusterView``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Callable
+
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.rules import in_hours
+from ftplugin.core.settings import Settings
+from ftplugin.core.terms import Designation, Phase, Role, SplitStance, Tri
+from ftplugin.core.timing import Timing
+from ftplugin.core.view import ClusterView, LanReading, Pause, Probe, ServiceReading, SwitchOrder, VipReading, VoteReading
+
+from .ports import Ports
+
+CLOCK_STEP_S = 1.0  # the clocks' distance moved by more than this between two ticks: one was stepped (I-F)
+OWN_PROBE_S_MAX = 2.0
+
+
+@dataclass(kw_only=True)
+class Facts:
+    """What the agent itself knows when it collects."""
+
+    designation: Designation
+    record: RoleRecord
+    resolved: bool
+    deadline_s: float
+    contact_floor_s: float
+    switching: bool
+    stance: SplitStance
+    vip: VipReading
+    services: tuple[ServiceReading, ...]
+    retry_after_s: float | None
+
+
+class Collector:
+    """The only place that asks sockets on behalf of a decision."""
+
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
+        self._clocks: tuple[float, float] | None = None
+
+    def view(self, facts: Facts, settings: Settings, timing: Timing, order: SwitchOrder | None = None) -> ClusterView:
+        """Everything known at this moment; takes at most the longest single limit (t)."""
+        ports = self.ports
+        voters = list(ports.votes.names())
+        calls: list[Callable[[], Any]] = [
+            lambda: ports.peer.probe(timing.timeout_s, check_body=settings.application_error),
+            lambda: ports.peer.probe_own(min(timing.timeout_s, OWN_PROBE_S_MAX)),
+        ]
+        calls += [_vote(ports, voter, timing.network_s) for voter in voters]
+        started_s = ports.clock.now_s()
+        results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5)
+        now_s = ports.clock.now_s()
+        peer: Probe | None = results[0] or _lost(started_s, now_s)
+        votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[2:], strict=True))
+        record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
+        active = record.role is Role.ACTIVE
+        invite = ports.runtime.fetch("invite")
+        pause = ports.runtime.fetch("pause")
+        return ClusterView(
+            now_s=now_s,
+            designation=facts.designation,
+            role=record.role if facts.resolved else Role.UNDECIDED,
+            phase=record.phase,
+            epoch=record.epoch,
+            lease_deadline_s=facts.deadline_s if active else None,
+            resumable=active and record.boot_id == ports.clock.boot_id and now_s < facts.deadline_s,
+            clear=record.clear,
+            superseded_by_epoch=record.seen_epoch if active else 0,
+            switching=facts.switching,
+            progress_age_s=_progress_age_s(record, now_s),
+            peer=peer,
+            own=results[1] or _lost(started_s, now_s),
+            portal_seen_s=ports.lan.portal_seen_s(),
+            lan=known_lan(ports.lan.reading(), facts.contact_floor_s),
+            vip=facts.vip if live else VipReading(),
+            votes=votes,
+            majority=_majority(votes),
+            services=facts.services,
+            order=order,
+            pause=Pause(owner=str(pause.get("owner", "")), reason=str(pause.get("reason", ""))) if pause else None,
+            manual_hold=ports.journal.manual_hold(),
+            freeze_acknowledged=ports.runtime.fetch("ack_freeze") is not None,
+            clock_stepped=self._stepped(),
+            in_failback_hours=self._in_hours(settings),
+            switches=ports.journal.automatic_switches(settings.flap_window_s),
+            retry_after_s=facts.retry_after_s,
+            stance=facts.stance,
+            invited=_invited(invite, ports.clock.boot_id, now_s, timing),
+        )
+
+    def _in_hours(self, settings: Settings) -> bool:
+        if not settings.failback_hours:
+            return True
+        local = time.localtime(self.ports.clock.wall_s())
+        return in_hours(settings.failback_hours, local.tm_hour * 60 + local.tm_min)
+
+    def _stepped(self) -> bool:
+        clock = self.ports.clock
+        now_s = clock.now_s()
+        clocks = (clock.wall_s() - now_s, clock.monotonic_s() - now_s)
+        before, self._clocks = self._clocks, clocks
+        return before is not None and any(abs(a - b) > CLOCK_STEP_S for a, b in zip(before, clocks, strict=True))
+
+
+def known_lan(reading: LanReading, floor_s: float) -> LanReading:
+    """A node that asks references but never had an answer has last seen its LAN when it started, at best."""
+    if reading.reference is Tri.UNKNOWN and reading.seen_s is None:
+        return reading
+    return replace(reading, seen_s=max(floor_s, reading.seen_s or floor_s))
+
+
+def _vip_age_max(timing: Timing) -> float:
+    return timing.interval_s + timing.timeout_s
+
+
+def _vote(ports: Ports, voter: str, limit_s: float) -> Callable[[], VoteReading]:
+    return lambda: ports.votes.reading(voter, limit_s)
+
+
+def _lost(started_s: float, ended_s: float) -> Probe:
+    from ftplugin.core.terms import ProbeCause
+
+    return Probe(started_s=started_s, ended_s=ended_s, cause=ProbeCause.TIMEOUT, detail="the probe did not end in time")
+
+
+def _majority(votes: tuple[VoteReading, ...]) -> Tri:
+    """Whether a majority of three voters answers; unknown without a witness."""
+    if len(votes) < 3:
+        return Tri.UNKNOWN
+    return Tri.of(sum(vote.mark is not None for vote in votes) >= 2)
+
+
+def _progress_age_s(record: RoleRecord, now_s: float) -> float | None:
+    starting = record.role is Role.ACTIVE and record.phase is Phase.STARTING
+    return now_s - record.progress_s if starting and record.progress_s is not None else None
+
+
+def _invited(invite: dict[str, Any] | None, boot_id: str, now_s: float, timing: Timing) -> bool:
+    """The peer signed "I have stopped, you may promote" a short while ago (I1, P1)."""
+    if not invite or invite.get("boot_id") != boot_id:
+        return False
+    return bool(0 <= now_s - float(invite.get("at_s", 0)) <= timing.stale_s + timing.timeout_s)
+
+
+def view_to_json(view: ClusterView) -> dict[str, Any]:
+    """The view as the page reads it."""
+    return asdict(view)
