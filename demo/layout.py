@@ -206,7 +206,7 @@ def make_redis(directory: pathlib.Path, address: str, port: int, password: str, 
         "maxmemory 64mb",
         "tcp-backlog 128",
         # the peer may vote, answer, and put a demote message into the switch queue; nothing else
-        f"user peer on >{peer} ~ft:vote ~ft:word:* ~ft-switch* ~_kombu.binding.* ~unacked*"
+        f"user peer on >{peer} ~ft:vote ~ft:word:* ~ft-switch* ~_kombu.binding*"
         " -@all +@read +@write +@connection +@transaction +@scripting -@dangerous +info",
     ]
     path = directory / "redis.conf"
@@ -241,7 +241,8 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     directory.mkdir(parents=True, exist_ok=True)
     address = f"{config.net}.{10 + number}"
     own, cti = f"{address}:{config.portal_port}", f"{address}:{config.cti_port}"
-    service = {"name": "cti", "kind": "http", "url": f"http://{cti}", "token": words.cti}
+    service: dict[str, Any] = {"name": "cti", "kind": "http", "url": f"http://{cti}", "token": words.cti}
+    service |= {"stop_limit_s": max(0.1, config.service_stop_s)}
     file = directory / "node.toml"
     file.write_text(
         toml(
@@ -258,7 +259,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
                 "FT_INSTANCE_DIR": directory,
                 "FT_SECRET_KEYS": [words.key],
                 "FT_WATCHDOG_INTERVAL_S": max(0.5, min(5.0, config.interval_s)),
-                "FT_SERVICES": [service | ({"checks_lease": True} if config.check_lease else {})],
+                "FT_SERVICES": [service],
             }
         )
     )

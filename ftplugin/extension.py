@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, current_app, redirect, url_for
 
 from . import __version__
 from .clock import SystemClock
@@ -114,6 +114,8 @@ class FaultTolerance:
         prefix = "/" + config.url_prefix.strip("/") if config.url_prefix.strip("/") else ""
         for blueprint in (monitor(), node_api(), admin()):
             app.register_blueprint(blueprint, url_prefix=prefix + (blueprint.url_prefix or ""))
+        if prefix:
+            app.add_url_rule(prefix + "/", "ft_home", lambda: redirect(url_for("ft_admin.index")))
         if config.legacy_urls:
             mount_legacy(app)
         app.cli.add_command(group)

@@ -100,8 +100,8 @@ def health_of(
 ) -> Health:
     """The IPSWS answer from the "health" document; stale is KO.
 
-    interval_s: the heartbeat interval T; the checks run about each T, but within 1 to 15 s, and take up to 3 s. Stale is
-    older than three of these periods and one duration.
+    interval_s: the heartbeat interval T; the checks run about each T, but within 1 to 15 s, and take up to 3 s.
+    Stale is older than three of these periods and one duration.
     """
     if not answered:
         return Health(ok=False, failed=("the node's Redis did not answer",))

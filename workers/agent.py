@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ftplugin.config import NodeConfig
 from ftplugin.core.decision import Decision, decide, settle
@@ -18,9 +18,9 @@ from ftplugin.core.lease import contact_s, lease_deadline_s
 from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, SettingsError, designation_of
-from ftplugin.core.terms import Designation, Phase, Role, SplitStance, Tri
+from ftplugin.core.terms import Designation, Phase, Role, SplitStance
 from ftplugin.core.timing import Timing
-from ftplugin.core.view import ClusterView, ServiceReading, SwitchOrder, VipReading, VoteReading
+from ftplugin.core.view import ClusterView, ServiceReading, SwitchOrder, VipReading
 from ftplugin.core.watchdog import Watch, WatchAction, watch
 from ftplugin.protocol import ProtocolError, check_demote
 
@@ -49,7 +49,6 @@ class Agent:
         self.stance = SplitStance.NONE
         self.vip = VipReading()
         self.services: tuple[ServiceReading, ...] = ()
-        self.own_vote = VoteReading(voter="")
         self.lease_epoch = 0
         self._started = False
         self._sentence = ""
@@ -86,7 +85,7 @@ class Agent:
         self._sync_role()
         if not self.record.clear and self.record.role is not Role.ACTIVE:
             self.watch_services()
-        view = self.collector.view(self._facts(me), settings, stop_by)
+        view = self.collector.view(lambda: self._facts(me), settings, stop_by)
         self.tick_s = view.now_s
         decision = decide(view, settings, self.memory or Memory(), stop_by, wait_by)
         self._persist(view, decision, revision, settings, stop_by)
@@ -116,7 +115,8 @@ class Agent:
         stored = runtime.fetch("memory") or {}
         same_boot = stored.get("boot_id") == clock.boot_id
         self.memory = Memory.from_json(stored.get("memory") if same_boot else None)
-        floor = stored.get("contact_s") if same_boot else None
+        contact = runtime.fetch("contact") or {}
+        floor = contact.get("contact_s") if contact.get("boot_id") == clock.boot_id else None
         self.contact_floor_s = float(floor) if floor is not None else clock.now_s()
         record = runtime.read_role() or RoleRecord()
         last = self.ports.journal.last_role()
@@ -197,11 +197,7 @@ class Agent:
     def _persist(self, view: ClusterView, decision: Decision, revision: int, settings: Settings, timing: Timing) -> None:
         runtime, clock = self.ports.runtime, self.ports.clock
         self.memory, self.stance = decision.memory, decision.stance
-        lan_s = view.lan.seen_s if view.lan.reference is not Tri.UNKNOWN else None
-        contact = contact_s(lan_s, decision.memory.vouched_s)
-        runtime.publish(
-            "memory", {"boot_id": clock.boot_id, "memory": decision.memory.to_json(), "contact_s": contact}
-        )
+        runtime.publish("memory", {"boot_id": clock.boot_id, "memory": decision.memory.to_json()})
         runtime.publish("agent", self._agent_document(view, decision, revision, settings, timing))
         runtime.publish("decision", {**decision.to_json(), "at_wall_s": clock.wall_s(), "tick_s": view.now_s})
         runtime.publish("view", view_to_json(view))
@@ -328,12 +324,14 @@ class Agent:
         if not self._started:
             return False
         self._sync_role()
-        self.own_vote = self.ports.votes.reading(me, 0.2)
+        self.ports.votes.reading(me, 0.2)  # keeps watching since when the own voter stands still (5.4)
+        self._publish_contact()
         record, now_s = self.record, self.ports.clock.now_s()
         if record.role is not Role.ACTIVE or not self.resolved or not self._may_renew(record, now_s, timing):
             return False
         before_s = self.ports.clock.now_s()
-        if not self._renew_votes(record.epoch, timing):
+        quorum = len(list(self.ports.votes.names())) >= 3
+        if quorum and not self._renew_votes(record.epoch, timing, timing.lease_s / 2):
             return False
         deadline_s = self._deadline_s(before_s, settings, timing)
         if self.ports.clock.now_s() >= self.deadline_s:
@@ -342,11 +340,19 @@ class Agent:
             return False
         if self.record.epoch == record.epoch and self.record.role is Role.ACTIVE:
             self.deadline_s = deadline_s
+        if not quorum:  # the lease is the node's own; the votes only show the peer that it is alive and connected
+            self._renew_votes(record.epoch, timing, timing.renew_s / 2)
         for service in self.ports.services:
             service.renew(record.epoch, deadline_s - self.ports.clock.now_s())
         if timing.renew_s >= SAVE_LEASE_RENEW_S_MIN:
             self.ports.journal.save_lease(record.epoch, deadline_s, self.ports.clock.boot_id)
         return True
+
+    def _publish_contact(self) -> None:
+        """For the switch worker: a lease that starts now may not outlast what this node knows of its surroundings."""
+        lan = known_lan(self.ports.lan.reading(), self.contact_floor_s or 0.0)
+        contact = contact_s(lan.seen_s, (self.memory or Memory()).vouched_s)
+        self.ports.runtime.publish("contact", {"boot_id": self.ports.clock.boot_id, "contact_s": contact})
 
     def _may_renew(self, record: RoleRecord, now_s: float, timing: Timing) -> bool:
         if now_s >= self.deadline_s or record.seen_epoch > record.epoch:
@@ -369,16 +375,22 @@ class Agent:
             peer_heard=peer_is_heard(memory.peer_heard_s, before_s, timing),
         )
 
-    def _renew_votes(self, epoch: int, timing: Timing) -> bool:
-        """With a witness a majority must renew; without, the lease is the node's own and votes only tell the peer."""
+    def _renew_votes(self, epoch: int, timing: Timing, limit_s: float) -> bool:
+        """True when two voters renewed; returns as soon as they have."""
         votes = self.ports.votes
-        names = list(votes.names())
-        limit_s = min(timing.network_s, max(0.05, timing.renew_s / 2))
-        calls = [lambda n=name: votes.renew(n, epoch, limit_s) for name in names]
-        results = self.ports.runner.side_by_side(calls, limit_s + 0.05)  # type: ignore[arg-type]
-        if len(names) < 3:
-            return True
-        return sum(bool(r and r.ok) for r in results) >= 2
+        limit_s = min(timing.network_s, max(0.05, limit_s))
+        granted: list[str] = []
+
+        def ask(voter: str) -> Callable[[], bool]:
+            def call() -> bool:
+                if votes.renew(voter, epoch, limit_s).ok:
+                    granted.append(voter)
+                return len(granted) >= 2
+
+            return call
+
+        self.ports.runner.side_by_side([ask(name) for name in votes.names()], limit_s + 0.05, enough=bool)
+        return len(granted) >= 2
 
     # --- services, VIP ------------------------------------------------------------------------------------------
 
@@ -494,7 +506,7 @@ class Agent:
         if record is None:
             return {"outcome": "refused", "detail": "the node's own Redis does not answer"}
         self.record, self.resolved, self.contact_floor_s = record, True, self.ports.clock.now_s()
-        view = self.collector.view(self._facts(me), settings, timing, order=wish)
+        view = self.collector.view(lambda: self._facts(me), settings, timing, order=wish)
         if record.role is Role.ACTIVE:
             return self._refuse(wish, f"{me} is active already")
         decision = decide(view, settings, Memory(), timing)

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from ftplugin.config import NodeConfig
 from ftplugin.store.keys import Keys
@@ -65,6 +65,7 @@ def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
     routes |= {name: {"queue": switch} for name in SWITCH_TASKS}
     return {
         "broker_url": config.redis_url,
+        "broker_transport": "workers.transport:NodeTransport",
         "broker_transport_options": dict(TRANSPORT),
         "broker_connection_timeout": 1,
         "broker_connection_retry": True,
@@ -91,7 +92,7 @@ def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
         "worker_disable_prefetch": True,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,  # touches acks_late tasks alone; there are none
         "worker_enable_prefetch_count_reduction": False,
         "beat_scheduler": "workers.beat:NodeScheduler",
         "beat_max_loop_interval": 1,

@@ -42,8 +42,11 @@ class Collector:
         self.ports = ports
         self._clocks: tuple[float, float] | None = None
 
-    def view(self, facts: Facts, settings: Settings, timing: Timing, order: SwitchOrder | None = None) -> ClusterView:
-        """Everything known at this moment; takes at most the longest single limit (t)."""
+    def view(self, read_facts: Callable[[], Facts], settings: Settings, timing: Timing, order: SwitchOrder | None = None) -> ClusterView:
+        """Everything known at this moment; takes at most the longest single limit (t).
+
+        ``read_facts`` is called when the answers are in: the lease may have been renewed while a dead peer was asked.
+        """
         ports = self.ports
         voters = list(ports.votes.names())
         calls: list[Callable[[], Any]] = [
@@ -54,6 +57,7 @@ class Collector:
         started_s = ports.clock.now_s()
         results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5)
         now_s = ports.clock.now_s()
+        facts = read_facts()
         peer: Probe | None = results[0] or _lost(started_s, now_s)
         votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[2:], strict=True))
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)

@@ -42,3 +42,24 @@ class NodeConsumer(Consumer):
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0
         return conn
+
+    # Celery drops each of these with a log line; here they are counted too, for the page.
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        self._refuse(f"the body of a message cannot be read: {exc}")
+        message.ack()
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        self._refuse("a message is not a task")
+        super().on_unknown_message(body, message)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(f"a message asks for a task that is not known: {exc}")
+        super().on_unknown_task(body, message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(f"a task message is not valid: {exc}")
+        super().on_invalid_task(body, message, exc)
+
+    def _refuse(self, text: str) -> None:
+        self.app.node.refuse("unreadable", text[:300])

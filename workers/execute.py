@@ -11,7 +11,7 @@ import uuid
 from dataclasses import replace
 from typing import Any, Callable, Mapping, Sequence
 
-from ftplugin.core.lease import next_epoch
+from ftplugin.core.lease import lease_deadline_s, next_epoch
 from ftplugin.core.policy import Action
 from ftplugin.core.records import OpenSwitch, RoleRecord, StepResult
 from ftplugin.core.sequence import OnFailure, ServiceLimits, Step, StepName, demotion, promotion
@@ -430,13 +430,25 @@ class _Promotion:
 
     def _own(self, step: Step) -> str:
         self.runner._check(self.epoch)
-        self.deadline_s = self.ports.clock.now_s() + self.timing.lease_s
+        self.deadline_s = self._first_deadline_s()
+        if self.deadline_s <= self.ports.clock.now_s():
+            raise StepFailed("this server has lost its LAN meanwhile")
         answers = self.runner._ask_voters(
             lambda v: self.ports.votes.own(v, self.epoch, self._mark(v), self.confirmed, step.limit_s), step.limit_s
         )
         if why := self.runner._carried(answers, self.me):
             raise StepFailed(why)
         return "votes taken"
+
+    def _first_deadline_s(self) -> float:
+        """The first lease, counted from before the votes are asked and capped by the last contact (I-D)."""
+        clock = self.ports.clock
+        document = self.ports.runtime.fetch("contact") or {}
+        known = document.get("contact_s") if document.get("boot_id") == clock.boot_id else None
+        connected_s = None if known is None else float(known)
+        return lease_deadline_s(
+            before_s=clock.now_s(), timing=self.timing, connected_s=connected_s, portal_s=None, peer_heard=False
+        )
 
     def _role(self, step: Step) -> str:
         clock = self.ports.clock

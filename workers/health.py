@@ -36,7 +36,9 @@ class Health:
         """Publish {ok, checked_s, boot_id, failed}; ``checked_s`` is CLOCK_BOOTTIME from before the checks."""
         checked_s = self._clock.now_s()
         checks = self._checks()
-        outcomes = self._node.parts.runner.side_by_side([call for _, call in checks], CHECK_LIMIT_S)
+        runner = self._node.parts.runner
+        assert runner is not None, "health is checked by the tick worker, which has a runner"
+        outcomes = runner.side_by_side([call for _, call in checks], CHECK_LIMIT_S)
         failed = []
         for (name, _), problem in zip(checks, outcomes, strict=True):
             if problem != "":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import threading
@@ -51,19 +52,15 @@ class AgentLike(Protocol):
     def recover(self) -> Any: ...
 
 
-class RuntimeStoreLike(RuntimePort, Protocol):
-    def count_refused(self, cause: str) -> None: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """An agent and those of its ports that the process itself uses. ``check_database``: "" or what is wrong with it."""
 
     agent: AgentLike | None
-    runtime: RuntimeStoreLike
+    runtime: RuntimePort
     settings: Callable[[], Settings]
     log: LogPort
-    runner: Runner
+    runner: Runner | None
     services: Sequence[ServicePort]
     check_database: Callable[[], str]
     start: Callable[[], None] = lambda: None
@@ -120,8 +117,7 @@ class Node:
             self._lock_fd = locks.take(locks.lock_path(self.config.instance_dir, self.config.prefix, role))
         self._parts = self._build(keep_waiting)
         self._parts.start()
-        gc.collect()
-        gc.freeze()  # what is imported and built lives as long as the process: the collector need not look at it
+        settle_memory()
         if role != "beat":
             from .background import threads_of
 
@@ -131,9 +127,7 @@ class Node:
             thread.start()
 
     def _build(self, keep_waiting: Callable[[], None]) -> Parts:
-        make = self._make_parts
-        if make is None:
-            from .build import build_parts as make
+        make = self._make_parts or _real_parts()
         said, said_s = "", 0.0
         while True:
             try:
@@ -188,10 +182,24 @@ class Node:
             self.tick_started_s = None
 
     def refuse(self, cause: str, what: str) -> None:
-        """Log and count a message that is refused; nothing else happens."""
-        self.parts.runtime.count_refused(cause)
+        """Log a message that is refused, and count it (the log port does); nothing else happens."""
         self.parts.log.event("refused", cause=cause, what=what)
         self.parts.log.report("workers", f"refused, {cause}: {what}")
+
+
+def settle_memory() -> None:
+    """Give back what importing used up, and let the collector leave alone what lives as long as the process."""
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # absent in C libraries other than glibc
+    if trim is not None:
+        trim(0)
+
+
+def _real_parts() -> MakeParts:
+    from .build import build_parts
+
+    return build_parts
 
 
 def order_problem(order: Any) -> str:

@@ -16,7 +16,8 @@ from ftplugin.core.view import LanReading, NodeState, Probe, ServiceReading, Vip
 
 
 class Clock(Protocol):
-    boot_id: str
+    @property
+    def boot_id(self) -> str: ...
 
     def now_s(self) -> float:
         """CLOCK_BOOTTIME in seconds."""

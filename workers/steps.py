@@ -11,6 +11,7 @@ from celery.utils.log import get_logger
 from celery.worker.state import maybe_shutdown
 
 from .locks import LockTaken
+from .transport import NodeChannel
 
 RECOVER_RETRY_S = 0.5
 EXIT_LOCKED = 75  # EX_TEMPFAIL of sysexits.h
@@ -30,6 +31,7 @@ class NodeStep(bootsteps.StartStopStep):
         except LockTaken as error:
             logger.critical("%s", error)
             raise SystemExit(EXIT_LOCKED) from None
+        NodeChannel.refused = staticmethod(lambda text: node.refuse("unreadable", text))
 
     def stop(self, worker: Any) -> None:
         worker.app.node.stop()

@@ -182,7 +182,7 @@ def _balancer(settings: Settings) -> Iterator[Problem]:
             )
     if kind is BalancerKind.FLOATING and s.vip_test:
         yield _warning(
-            "vip_test", "tells nothing with an own floating address: the server that has it always reaches itself"
+            "vip_test", "tells nothing with an own floating address: who has it always reaches itself"
         )
     if kind is BalancerKind.NONE and (s.vip_test or s.vip_urls):
         yield _warning("balancer_kind", "is none, but a setting uses the VIP of a balancer")

@@ -97,10 +97,10 @@ KIND_LABELS = {
 }
 
 
-class SafeForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+class SafeForm(FlaskForm):
     """Always with a CSRF token, whatever the portal's WTF_CSRF_ENABLED says."""
 
-    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+    class Meta(FlaskForm.Meta):
         csrf = True
 
 

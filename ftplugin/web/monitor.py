@@ -1,6 +1,6 @@
 """Monitor pages (spec 3, guide 5.2): what balancers and the peer's heartbeat ask. No login, no session, no database.
 
-``/active`` and ``/standby`` are 200 exactly when ``mod=FT`` says that word. ``/live`` says that the portal answers. ``/ready``
+``/active`` and ``/standby`` are 200 exactly when ``mod=FT`` says that word. ``/live``: the portal answers. ``/ready``
 says that this node can do its part: its Redis answers, its agent has ticked within 2 T, and, when the servers switch on
 an application error, its health checks are good.
 """
@@ -132,7 +132,8 @@ def _health_body(ft: Portal, snapshot: Snapshot) -> str:
     health = health_of(
         snapshot.documents.get(HEALTH),
         answered=snapshot.role is not None,
-        check_interval_s=ft.config.watchdog_interval_s,
+        interval_s=ft.settings.cached()[1].interval_s,
+        boot_id=ft.clock.boot_id,
         now_s=ft.clock.now_s(),
     )
     return "IPSWS=OK" if health.ok else "\n".join(("IPSWS=KO", *health.failed))

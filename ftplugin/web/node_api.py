@@ -1,7 +1,8 @@
 """The signed node API: state, commands and settings for the peer (spec 3, 5.5; design 5). No login, no CSRF token.
 
-A question carries ``X-FT-Ask``; the answer's ``X-FT-State`` is signed over its nonce. A command is signed over a challenge of
-this node that is good for one command. Whatever is wrong is refused with its cause, counted and logged; nothing switches.
+A question carries ``X-FT-Ask``; the answer's ``X-FT-State`` is signed over its nonce. A command is signed over a
+challenge of this node that is good for one command. Whatever is wrong is refused with its cause, counted and logged;
+then nothing switches.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def settings() -> Response:
 
 
 def command() -> Response:
-    """One command of the peer: ``demote`` {epoch}, or ``switch`` {target, expected_active, actor, reason, switch_id}."""
+    """One command: ``demote`` {epoch}, or ``switch`` {target, expected_active, actor, reason, switch_id}."""
     ft = portal()
     designation = ft.designation()
     if designation is None:
@@ -68,7 +69,7 @@ def command() -> Response:
         if not ft.runtime.use_challenge(challenge):
             if ft.runtime.read_role() is None:
                 return _answer(ft, None, _taken("the node's Redis did not answer"), STATUS["unavailable"])
-            raise protocol.ProtocolError("replayed", "the challenge is unknown, used or too old: ask for the state again")
+            raise protocol.ProtocolError("replayed", "the challenge is unknown, used or too old: ask for the state")
         if name == "demote":
             answer = _demote(ft, designation, body)
         elif name == "switch":
@@ -86,10 +87,10 @@ def _demote(ft: Portal, designation: Designation, body: Mapping[str, Any]) -> di
     if not isinstance(epoch, int) or isinstance(epoch, bool) or not 2 <= epoch < 2**53:
         raise protocol.ProtocolError("unreadable", f"demote needs an epoch, not {epoch!r:.50}")
     if epoch_owner(epoch) is designation:
-        raise protocol.ProtocolError("unreadable", f"epoch {epoch} is one of this server, the peer cannot command by it")
+        raise protocol.ProtocolError("unreadable", f"epoch {epoch} is of this server, not of the peer")
     record = ft.runtime.read_role()
     if record is not None and record.epoch > epoch:
-        raise protocol.ProtocolError("stale", f"demote under epoch {epoch}, this server is at epoch {record.epoch}")
+        raise protocol.ProtocolError("stale", f"demote under {epoch}, this server is at {record.epoch}")
     if record is None or not ft.runtime.see_epoch(epoch):
         return _taken("the node's Redis did not answer")
     order = {
@@ -131,11 +132,11 @@ def _text(body: Mapping[str, Any], key: str) -> str:
 
 
 def _taken(problem: str) -> dict[str, Any]:
-    return {"taken": not problem, "message": problem}
+    return {"taken": not problem, "error": problem}
 
 
 def _problem(cause: str, message: str) -> dict[str, Any]:
-    return {"taken": False, "cause": cause, "message": message}
+    return {"taken": False, "cause": cause, "error": message}
 
 
 def _not_asked(ft: Portal) -> Response:

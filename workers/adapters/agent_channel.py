@@ -1,9 +1,9 @@
 """The agent channel: demote(epoch) to the peer's own broker, its signed word back (spec 2, ChannelPort).
 
-It works while the peer's portal is dead. Celery's defaults hang for over 20 s on a peer that answers nothing (facts,
-Celery 9), so this file has its own small Celery application: no pool, no retries, short socket limits, an address instead
-of a name, and a connection of its own for each message. The whole send runs on a thread that is left behind at the limit;
-the socket limits end that thread soon after.
+It works while the peer's portal is dead. Celery's defaults hang for over 20 s on a peer that answers nothing
+(facts, Celery 9), so this file has its own small Celery application: no pool, no retries, short socket limits, an
+address instead of a name, and a connection of its own for each message. The whole send runs on a thread that is
+left behind at the limit; the socket limits end that thread soon after.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Redis commands under one total limit each, on one kept connection.
 
-redis-py's timeouts are per step: connecting, each answer of the hand-shake and the command itself may each take the whole
-of it. Here every step gets what is left of the call's deadline (CLOCK_MONOTONIC). No retries, except once on a kept
-connection that proves closed (a restarted Redis): all scripts sent here may run twice.
+redis-py's timeouts are per step: connecting, each answer of the hand-shake and the command itself may each take the
+whole of it. Here every step gets what is left of the call's deadline (CLOCK_MONOTONIC). No retries, except once on
+a kept connection that proves closed (a restarted Redis): all scripts sent here may run twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Limited:
         return left_s
 
     def _connect(self) -> Any:
-        self.socket_connect_timeout = self._left()
+        setattr(self, "socket_connect_timeout", self._left())
         sock = super()._connect()  # type: ignore[misc]
         sock.settimeout(self._left())
         return sock
@@ -76,7 +76,7 @@ class DeadlineRedis:
 
     def __init__(self, url: str, **options: Any) -> None:
         """url: as redis-py takes it, an address rather than a name (DNS is outside the limit)."""
-        given = {**parse_url(url), **options}
+        given = {**parse_url(url), **options}  # type: ignore[no-untyped-call]
         given.pop("connection_class", None)
         kind: Callable[..., Any] = {"rediss": _Tls, "unix": _Unix}.get(urlsplit(url).scheme, _Tcp)
         self._make: Callable[[], Any] = lambda: kind(

@@ -1,9 +1,9 @@
 """Hedged attempts inside one total limit (spec 5, "Probe").
 
-Attempt 0 starts at once; further ones start at t/5, 2t/5 and 3t/5 if none has answered. Any answer ends the probe, a bad
-one too: it comes from a host that is there. Two failures are not waited out, so that a killed process is noticed at once:
-*refused* on a new connection is decisive (the host lives, nobody listens), and a *closed* connection brings the next
-attempt forward. What is still running when the probe ends is cut and its thread returns.
+Attempt 0 starts at once; further ones start at t/5, 2t/5 and 3t/5 if none has answered. Any answer ends the probe,
+a bad one too: it comes from a host that is there. Two failures are not waited out, so that a killed process is
+noticed at once: *refused* on a new connection is decisive (the host lives, nobody listens), and a *closed*
+connection brings the next attempt forward. What is still running when the probe ends is cut and its thread returns.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One HTTP exchange that ends when it must.
 
-Why not ``requests`` or ``http.client`` alone: their timeout is per read, so a server that sends a byte a second holds a
-call for as long as it likes (facts, "HTTP"). Here every read and write on the socket gets what is *left* of one deadline,
-and one budget of bytes covers status line, headers and body, so neither a drip nor a flood outlives its limit.
-``http.client`` still parses the answer (chunks, keep-alive, continuation); the request is written by hand to be slim: two
-or three headers, so that a heartbeat stays below 90 kB an hour at T = 30 s.
+Why not ``requests`` or ``http.client`` alone: their timeout is per read, so a server that sends a byte a second
+holds a call for as long as it likes (facts, "HTTP"). Here every read and write on the socket gets what is *left* of
+one deadline, and one budget of bytes covers status line, headers and body, so neither a drip nor a flood outlives
+its limit. ``http.client`` still parses the answer (chunks, keep-alive, continuation); the request is written by
+hand to be slim: two or three headers, so that a heartbeat stays below 90 kB an hour at T = 30 s.
 
 The standard library alone: the guard uses this file too.
 """
@@ -29,7 +29,7 @@ ContextSource = Callable[[], ssl.SSLContext]
 
 
 class HttpFailure(Exception):
-    """No HTTP answer. ``kind``: timeout, refused, closed (reset, or ended without an answer), connect, too large, garbage."""
+    """No HTTP answer. ``kind``: timeout, refused, closed (reset, ended too early), connect, too large or garbage."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -38,7 +38,7 @@ class HttpFailure(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """One HTTP answer. Header names are lower case. ``duration_s``: from the request's first byte to the answer's last."""
+    """One HTTP answer. Header names are lower case; ``duration_s``: from the first byte sent to the last received."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Link:
         self.authority = parts.netloc
         self._context = context
         self._sock: socket.socket | None = None
-        self._cut = False
+        self.was_cut = False
         self.used_s = 0.0
 
     def open(self, deadline_s: float) -> None:
@@ -129,8 +129,13 @@ class Link:
             context = self._context() if self._context else ssl.create_default_context()
             sock.settimeout(_remaining(deadline_s))
             self._sock = context.wrap_socket(sock, server_hostname=self.host)
-        if self._cut:
+        if self.was_cut:
             raise TimeoutError("given up")
+
+    @property
+    def fresh(self) -> bool:
+        """Not opened yet."""
+        return self._sock is None
 
     def usable(self) -> bool:
         """False when the server has closed an idle connection, has sent something unasked, or it is old."""
@@ -141,7 +146,13 @@ class Link:
         return not poll.poll(0)
 
     def ask(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, bytes_max: int, deadline_s: float
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        bytes_max: int,
+        deadline_s: float,
     ) -> tuple[Answer, bool]:
         """(answer, whether the connection can be kept). Raises HttpFailure or OSError."""
         assert self._sock is not None, "open() comes first"
@@ -169,7 +180,7 @@ class Link:
 
     def cut(self) -> None:
         """Wake and end whatever waits on this connection, from another thread; its owner closes it."""
-        self._cut = True
+        self.was_cut = True
         sock = self._sock
         if sock is not None:
             try:
@@ -212,44 +223,32 @@ class HttpClient:
         Raises HttpFailure.
         """
         deadline_s = time.monotonic() + limit_s
+
+        def exchange(link: Link) -> Answer:
+            fresh_link, stays = link.fresh, False
+            try:
+                if on_link is not None:
+                    on_link(link)
+                if fresh_link:
+                    link.open(deadline_s)
+                answer, stays = link.ask(method, target, headers or {}, body, bytes_max, deadline_s)
+                return answer
+            except (OSError, http.client.HTTPException, HttpFailure, ValueError) as error:
+                raise _failure(error, fresh_link) from None
+            finally:
+                if stays and keep and not link.was_cut:
+                    self._give(url, link)
+                else:
+                    link.close()
+
         kept = None if fresh else self._take(url)
         if kept is not None:
             try:
-                return self._exchange(kept, url, method, target, headers or {}, body, bytes_max, deadline_s, on_link, keep)
+                return exchange(kept)
             except HttpFailure as failure:
-                if failure.kind != "closed" or kept._cut:
+                if failure.kind != "closed" or kept.was_cut:
                     raise
-        link = Link(url, self._context)
-        return self._exchange(link, url, method, target, headers or {}, body, bytes_max, deadline_s, on_link, keep)
-
-    def _exchange(
-        self,
-        link: Link,
-        url: str,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        bytes_max: int,
-        deadline_s: float,
-        on_link: Callable[[Link], None] | None,
-        keep: bool,
-    ) -> Answer:
-        fresh, stays = link._sock is None, False
-        try:
-            if on_link is not None:
-                on_link(link)
-            if fresh:
-                link.open(deadline_s)
-            answer, stays = link.ask(method, target, headers, body, bytes_max, deadline_s)
-            return answer
-        except (OSError, http.client.HTTPException, HttpFailure, ValueError) as error:
-            raise _failure(error, fresh) from None
-        finally:
-            if stays and keep and not link._cut:
-                self._give(url, link)
-            else:
-                link.close()
+        return exchange(Link(url, self._context))
 
     def _take(self, url: str) -> Link | None:
         with self._lock:

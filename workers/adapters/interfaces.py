@@ -1,7 +1,7 @@
 """Which interface has an address, and whether it has a carrier; from the kernel, without starting a program.
 
-Addresses come from one RTM_GETADDR dump (rtnetlink(7)), which also knows secondary and IPv6 addresses; the carrier from
-``/sys/class/net``.
+Addresses come from one RTM_GETADDR dump (rtnetlink(7)), which also knows secondary and IPv6 addresses; the carrier
+from ``/sys/class/net``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def carrier(interface: str) -> Tri:
 
 
 def default_gateway() -> str | None:
-    """The IPv4 default gateway with the lowest metric from ``/proc/net/route``, else the IPv6 one; None when there is none."""
+    """The IPv4 default gateway with the lowest metric of ``/proc/net/route``, else the IPv6 one; or None."""
     best: tuple[int, str] | None = None
     for line in _lines("/proc/net/route")[1:]:
         fields = line.split()

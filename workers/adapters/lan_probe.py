@@ -1,8 +1,9 @@
 """Is this node's LAN there, and does its own portal answer? Asked beside the ticks, often and cheaply (LanPort).
 
-LAN up = carrier on the interface with the own address, and a reference host answered (spec 5.1). References are asked at
-least 20 times per (N-1)*T at a fixed rate, all side by side, from one thread that waits for none of them; 30 % loss then
-does not look like a cut. A second thread asks the own portal's ``/live``. Both note the time from *before* the request.
+LAN up = carrier on the interface with the own address, and a reference host answered (spec 5.1). References are
+asked at least 20 times per (N-1)*T at a fixed rate, all side by side, from one thread that waits for none of them;
+30 % loss then does not look like a cut. A second thread asks the own portal's ``/live``. Both note the time from
+*before* the request.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from .lan_references import Asker
 INTERFACE_PERIOD_S = 1.0
 STOP_POLL_S = 0.5
 LIVE_BYTES_MAX = 4_096
+NO_REFERENCE = "no reference host: there is no default gateway and none is set (LAN reference hosts)"
 
 _log = logging.getLogger(__name__)
 
 
 class LanProbe:
-    """LanPort. settings, own_address (an IP address), own_url (of the own portal): asked at every turn, so changes go live."""
+    """LanPort. settings, own_address (IP), own_url (of the own portal): asked at every turn, so that changes go live."""
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class LanProbe:
             gateway = interfaces.default_gateway()
             references = (gateway,) if gateway else ()
         if not references:
-            problem = problem or "no reference host: this server has no default gateway and none is set (LAN reference hosts)"
+            problem = problem or NO_REFERENCE
         seen_s, not_possible = asker.ask(references, timing.network_s)
         with self._lock:
             if self._since_s is None and references:

@@ -1,7 +1,7 @@
 """Asks LAN reference hosts without ever waiting for one: send now, collect answers as they come (LanProbe uses it).
 
-A reference is an address ("10.0.0.1": ICMP echo) or "tcp:10.0.0.1:80". For TCP a refused connection is an answer too: the
-host is there and said no. What counts is the moment *before* the request that was answered.
+A reference is an address ("10.0.0.1": ICMP echo) or "tcp:10.0.0.1:80". For TCP a refused connection is an answer
+too: the host is there and said no. What counts is the moment *before* the request that was answered.
 """
 
 from __future__ import annotations

@@ -1,12 +1,15 @@
 """The peer's portal over HTTP: heartbeat, signed state, commands, settings (spec 3 and 5, PeerPort).
 
-A heartbeat is one slim exchange on a kept-alive connection: ``Host`` and ``X-FT-Ask`` go out, the monitor's word and the
-signed state come back. It is hedged inside t and keeps its limit against any server; ``http_client`` says how and why.
-Answers are believed for their signature over this question's nonce, never for the address they come from.
+A heartbeat is one slim exchange on a kept-alive connection: ``Host`` and ``X-FT-Ask`` go out, the monitor's word
+and the signed state come back. It is hedged inside t and keeps its limit against any server; ``http_client`` says
+how and why. Answers are believed for their signature over this question's nonce, never for the address they come
+from.
 """
 
 from __future__ import annotations
 
+import hmac
+import json
 import threading
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
@@ -120,17 +123,25 @@ class PeerHttp:
         return self._probe(self._peer, self._peer_url(), expected, limit_s, stale_s=stale_s, check_body=check_body)
 
     def probe_own(self, limit_s: float) -> Probe:
-        """The same question to the own portal; IPSWS=KO is bad whatever the setting. The own agent's age is not judged."""
+        """The same question to the own portal; IPSWS=KO is bad whatever the setting. Own ticks are not judged."""
         return self._probe(self._own, self._own_url(), self._designation(), limit_s, stale_s=None, check_body=True)
 
     def _probe(
-        self, client: HttpClient, url: str, expected: Designation, limit_s: float, *, stale_s: float | None, check_body: bool
+        self,
+        client: HttpClient,
+        url: str,
+        expected: Designation,
+        limit_s: float,
+        *,
+        stale_s: float | None,
+        check_body: bool,
     ) -> Probe:
         started_s = self._clock.now_s()
 
         def attempt(index: int, left_s: float, on_link: OnLink) -> _Heard:
             target = f"{self._prefix}/monitor?mod=IPSWS"
-            return self._ask(client, url, "GET", target, None, left_s, MONITOR_BYTES_MAX, fresh=index > 0, on_link=on_link)
+            fresh = index > 0
+            return self._ask(client, url, "GET", target, None, left_s, MONITOR_BYTES_MAX, fresh=fresh, on_link=on_link)
 
         outcome = hedged(self._pool, attempt, limit_s)
         ended_s = self._clock.now_s()
@@ -227,21 +238,26 @@ class PeerHttp:
         except HttpFailure as failure:
             return Reply(answered=False, detail=failure.detail)
         state, detail = self._believe(heard)
-        body, _ = self._believe_body(heard)
+        said, _ = self._believe_body(heard)
         status = heard.answer.status
         if status != 200:
-            said = str(body.get("message", ""))[:200] if body else ""
-            detail = f"{'refused' if 400 <= status < 500 else 'answered'} with HTTP status {status}" + (f": {said}" if said else "")
-        return Reply(answered=state is not None, state=state, body=body, detail=detail)
+            message = str(said.get("message", ""))[:200]
+            word = "refused" if 400 <= status < 500 else "answered"
+            detail = f"{word} with HTTP status {status}" + (f": {message}" if message else "")
+        return Reply(answered=state is not None, state=state, body=said, detail=detail)
 
     def _believe_body(self, heard: _Heard) -> tuple[dict[str, Any], str]:
         """The signed JSON object of an answer, or an empty one and what is wrong with it."""
-        signature = heard.answer.headers.get(protocol.BODY_HEADER.lower(), "")
+        signature, text = heard.answer.headers.get(protocol.BODY_HEADER.lower(), ""), heard.answer.text
+        speaker = self._designation().other
+        wanted = [protocol.sign_body([key], speaker, heard.nonce, text) for key in self._keys]
+        if not any([hmac.compare_digest(w.encode(), signature.encode("utf-8", "replace")) for w in wanted]):
+            return {}, "the answer's body is not signed by the peer over this question"
         try:
-            speaker = self._designation().other
-            return protocol.check_body(self._keys, speaker, heard.nonce, heard.answer.text, signature), ""
-        except protocol.ProtocolError as error:
-            return {}, str(error)
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        return (value, "") if isinstance(value, dict) else ({}, "the answer's body is no JSON object")
 
     def _believe(self, heard: _Heard) -> tuple[NodeState | None, str]:
         """The signed state of an answer, whatever its status, and why there is none."""

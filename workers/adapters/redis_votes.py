@@ -1,10 +1,11 @@
 """Votes in Redis: each voter keeps who may be active, under which epoch (spec 5.4, VotesPort).
 
-A voter's record is one hash with a lease (owner, epoch, counter) and a switch lock (lock_owner, lock_epoch, lock_counter).
-Its *mark* is the fingerprint ``lease|lock``; "missing" when there is no record at all. No voter's clock is trusted and no
-TTL is set: a candidate may pass a lease or lock of the other node only at a mark that it has itself watched standing still,
-on its own clock, for one lease. So ``lock`` compares the lock part, ``own`` the lease part (the own lock has changed the
-other one by then), and a record that was wiped after the lock was taken is refused.
+A voter's record is one hash with a lease (owner, epoch, counter) and a switch lock (lock_owner, lock_epoch,
+lock_counter). Its *mark* is the fingerprint ``lease|lock``; "missing" when there is no record at all. No voter's
+clock is trusted and no TTL is set: a candidate may pass a lease or lock of the other node only at a mark that it
+has itself watched standing still, on its own clock, for one lease. So ``lock`` compares the lock part, ``own`` the
+lease part (the own lock has changed the other one by then), and a record that was wiped after the lock was taken is
+refused.
 
 Each rule is one Lua script: Redis runs those one at a time, which decides races. All may run twice.
 """

@@ -1,8 +1,9 @@
 """Threads that are abandoned when they are late.
 
-``concurrent.futures`` joins its threads when the interpreter ends, so one call that hangs would keep a dead worker from
-being restarted by its supervisor. These threads are daemons, are reused (a probe every tick starts none), leave after a
-quiet while, and their number is bounded: when every thread is stuck a call is refused instead of queued without end.
+``concurrent.futures`` joins its threads when the interpreter ends, so one call that hangs would keep a dead worker
+from being restarted by its supervisor. These threads are daemons, are reused (a probe every tick starts none),
+leave after a quiet while, and their number is bounded: when every thread is stuck a call is refused instead of
+queued without end.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class SideBySide:
         started = [self.pool.submit(function, changed.put) for function in calls]
         waiting = sum(call is not None for call in started)
         if waiting < len(started):
-            _log.error("no free thread for %d of %d calls: %d are busy", len(started) - waiting, len(started), self.pool.threads)
+            _log.error("no free thread for %d of %d calls", len(started) - waiting, len(started))
         while waiting:
             try:
                 ended = changed.get(timeout=max(0.0, deadline_s - time.monotonic()))

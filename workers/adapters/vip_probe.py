@@ -1,8 +1,9 @@
 """Which node does the VIP lead to? (spec 5.3, VipPort)
 
-The monitor at the VIP is asked with a nonce; the node that gets the question signs its name and state, so that no cache or
-page of the balancer can be taken for a node. Two questions on two new connections: a VIP that is on both nodes, or a
-balancer that spreads, shows up as ``both``. A node that holds the VIP itself always reaches itself: it answers unknown.
+The monitor at the VIP is asked with a nonce; the node that gets the question signs its name and state, so that no
+cache or page of the balancer can be taken for a node. Two questions on two new connections: a VIP that is on both
+nodes, or a balancer that spreads, shows up as ``both``. A node that holds the VIP itself always reaches itself: it
+answers unknown.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class VipProbe:
 
     def _ask(self, url: str, limit_s: float) -> _Answer:
         nonce = protocol.new_nonce()
-        headers = {protocol.ASK_HEADER: protocol.make_ask(self._keys, self._designation(), nonce), "Connection": "close"}
+        ask = protocol.make_ask(self._keys, self._designation(), nonce)
+        headers = {protocol.ASK_HEADER: ask, "Connection": "close"}
         try:
             answer = self._client.ask(
                 "GET",

@@ -28,6 +28,8 @@ from workers.programs import main
 class Notes:
     """Appends lines that the test reads."""
 
+    runtime: RuntimeStore
+
     def __init__(self, path: pathlib.Path) -> None:
         self._path, self._lock = path, threading.Lock()
 
@@ -39,6 +41,8 @@ class Notes:
         self.add("report", source=source, text=text)
 
     def event(self, name: str, **facts: Any) -> None:
+        if name == "refused":
+            self.runtime.count_refused(facts["cause"])
         self.add("event", name=name, **facts)
 
 
@@ -96,6 +100,7 @@ class SideBySide:
 
 def make_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     notes = Notes(config.instance_dir / "calls.jsonl")
+    notes.runtime = RuntimeStore(connect(config.redis_url), Keys(config.prefix))
     settings = FileSettings(config.instance_dir / "settings.json")
     dead = config.instance_dir / "service-dead"
     service = SimpleNamespace(
@@ -103,7 +108,7 @@ def make_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     )
     return Parts(
         agent=FakeAgent(config, notes, settings, dispatch),
-        runtime=RuntimeStore(connect(config.redis_url), Keys(config.prefix)),
+        runtime=notes.runtime,
         settings=lambda: settings.current()[1],
         log=notes,
         runner=SideBySide(),

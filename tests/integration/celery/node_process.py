@@ -88,7 +88,7 @@ class NodeProcesses:
             "FT_INSTANCE_DIR": str(self.folder),
             "FT_SECRET_KEYS": json.dumps([KEY]),
             "FT_OWN_ADDRESS": "127.0.0.1:18001",
-            "FT_WATCHDOG_INTERVAL_S": "1.0",
+            "FT_WATCHDOG_INTERVAL_S": os.environ.get("WD", "1.0"),
         }
         with (self.folder / log).open("ab") as file:
             process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=file, stderr=file, stdin=subprocess.DEVNULL)

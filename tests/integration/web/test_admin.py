@@ -1,0 +1,383 @@
+"""The admin page as an administrator uses it (spec 4, guide 3 and 6.1.2)."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from typing import Any
+
+import pytest
+from flask import Flask, redirect
+from flask_login import LoginManager, UserMixin, login_user
+
+from ftplugin import FaultTolerance
+from ftplugin.core.records import StepResult
+from ftplugin.core.terms import Phase, Role
+
+from .conftest import OWN, PEER, MakeSite, Site
+
+ADMIN = "/ft/admin/"
+EVIL = "<script>alert(1)</script>"
+
+
+def form_of(text: str) -> dict[str, str]:
+    """Fields of the settings form as a browser would send them."""
+    form = text[text.index('class="ft-settings"') :]
+    form = form[: form.index("</form>")]
+    found = {}
+    for tag in re.findall(r"<input[^>]*>", form):
+        parts = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        if parts.get("type") == "checkbox" and " checked" not in tag:
+            continue
+        found[parts["name"]] = html.unescape(parts.get("value", ""))
+    for name, options in re.findall(r'<select[^>]*name="(\w+)"[^>]*>(.*?)</select>', form, re.S):
+        chosen = re.search(r'selected[^>]*value="(\w*)"', options)
+        found[name] = chosen[1] if chosen else ""
+    return found
+
+
+class Browser:
+    """A client that keeps its cookies."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.client = site, site.app.test_client()
+
+    def page(self, path: str = ADMIN) -> str:
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def save(self, **changes: Any) -> Any:
+        return self.client.post(ADMIN, data=form_of(self.page()) | changes)
+
+    def token(self, path: str) -> str:
+        return re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.page(path))[1]
+
+
+@pytest.fixture
+def browser(site: Site) -> Browser:
+    site.agent()
+    site.peer()
+    return Browser(site)
+
+
+def row(text: str, name: str) -> str:
+    """The part of the page that belongs to one setting."""
+    start = text.index(f'for="{name}"')
+    return html.unescape(text[start : text.index("</div>", start)])
+
+
+# --- who may -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "status", "log", "switch?target=server2"])
+def test_without_any_check_nobody_gets_in_and_the_log_says_how(make_site: MakeSite, path: str, caplog: Any) -> None:
+    site = make_site(authorize=None)
+    assert site.client.get(ADMIN + path).status_code == 403
+    assert "authorize=" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["", "switch", "release-hold", "acknowledge-freeze"])
+def test_who_may_only_view_changes_nothing(make_site: MakeSite, path: str) -> None:
+    site = make_site(authorize=lambda permission: permission == "view")
+    site.configure()
+    assert site.client.get(ADMIN).status_code == 200
+    assert site.client.post(ADMIN + path).status_code == 403
+
+
+def test_a_response_of_authorize_is_sent(make_site: MakeSite) -> None:
+    site = make_site(authorize=lambda permission: redirect("/login"))
+    assert site.client.get(ADMIN).location == "/login"
+
+
+def test_something_true_that_is_not_true_lets_nobody_in(make_site: MakeSite) -> None:
+    assert make_site(authorize=lambda permission: 1).client.get(ADMIN).status_code == 403
+
+
+def test_flask_login_is_asked(make_site: MakeSite) -> None:
+    site = make_site(authorize=None)
+    manager = LoginManager(site.app)
+
+    class User(UserMixin):
+        id = "ann"
+
+    manager.user_loader(lambda name: User())
+    site.app.add_url_rule("/in", view_func=lambda: str(login_user(User())))
+    client = site.app.test_client()
+    assert client.get(ADMIN).status_code == 401
+    client.get("/in")
+    assert client.get(ADMIN).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["", "switch", "release-hold", "acknowledge-freeze"])
+def test_a_post_without_csrf_token_changes_nothing(browser: Browser, path: str) -> None:
+    browser.site.app.config["WTF_CSRF_ENABLED"] = False  # a portal's switch does not open this page
+    browser.site.portal.journal.set_manual_hold(True)
+    data = form_of(browser.page()) | {"threshold": "9", "target": "server1", "reason": "r", "expected_active": ""}
+    data.pop("csrf_token")
+    browser.client.post(ADMIN + path, data=data)
+    assert browser.site.portal.settings.current()[0] == 1
+    assert browser.site.orders() == 0
+    assert browser.site.portal.journal.manual_hold()
+    assert browser.site.portal.runtime.fetch("ack_freeze") is None
+
+
+def test_second_init_app_says_what_to_do(site: Site) -> None:
+    with pytest.raises(RuntimeError, match="call init_app once"):
+        FaultTolerance(site.app)
+
+
+def test_two_apps_in_one_process(make_site: MakeSite) -> None:
+    assert make_site().portal is not make_site(FT_PREFIX="02").portal
+
+
+def test_missing_secret_key_is_an_error_that_is_logged(make_site: MakeSite, caplog: Any) -> None:
+    site = make_site(SECRET_KEY=None)
+    assert site.client.get(ADMIN).status_code == 500
+    assert "SECRET_KEY" in caplog.text
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+def test_first_settings_are_entered_and_saved(make_site: MakeSite) -> None:
+    site = make_site()
+    browser = Browser(site)
+    assert f"enter its address {OWN} as server address #1 or #2" in browser.page()
+    answer = browser.save(server1_address=OWN, server2_address=PEER, enabled="y", lan_references="10.0.0.1 tcp:10.0.0.9:80")
+    assert answer.status_code == 302, answer.text
+    revision, settings = site.portal.settings.current()
+    assert (revision, settings.enabled, settings.lan_references) == (1, True, ("10.0.0.1", "tcp:10.0.0.9:80"))
+    assert site.portal.designation() == "server1"
+    assert "settings revision 1 saved by administrator at 127.0.0.1" in site.log()
+    assert "Saved as revision 1." in browser.page()
+
+
+def test_an_unchanged_form_gives_the_same_settings(browser: Browser) -> None:
+    before = browser.site.portal.settings.current()[1]
+    assert browser.save().status_code == 302
+    assert browser.site.portal.settings.current() == (2, before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ({"timeout_s": "40"}, "timeout_s", "must not exceed the heartbeat interval"),
+        ({"timeout_s": "ten"}, "timeout_s", "must be a number (got 'ten')"),
+        ({"interval_s": "nan"}, "interval_s", "must be a number"),
+        ({"threshold": "2.5"}, "threshold", "must be a whole number"),
+        ({"service_stop_s": "118"}, "threshold", "use at least 6 failures"),
+        ({"server2_address": "x"}, "server2_address", "must be an IPv4 or IPv6 address"),
+        ({"vip_test": "y"}, "vip_address", "is required by 'Test VIP address destination'"),
+        ({"agent_port": "0"}, "agent_port", "must be 1 to 65535"),
+    ],
+)
+def test_a_contradiction_is_refused_beside_its_field(browser: Browser, changes: dict, name: str, said: str) -> None:
+    answer = browser.save(**changes)
+    assert answer.status_code == 400
+    assert said in row(answer.text, name)
+    assert browser.site.portal.settings.current()[0] == 1
+    for field, value in changes.items():
+        assert value == "y" or form_of(answer.text)[field] == value
+
+
+def test_all_wrong_fields_are_shown_at_once(browser: Browser) -> None:
+    text = browser.save(timeout_s="x", agent_port="y").text
+    assert "ft-error" in row(text, "timeout_s") and "ft-error" in row(text, "agent_port")
+
+
+def test_addresses_that_are_not_this_server_are_refused(browser: Browser) -> None:
+    answer = browser.save(server1_address="10.9.9.9", server2_address="10.9.9.8")
+    assert answer.status_code == 400 and f"FT_OWN_ADDRESS of this server is {OWN}" in answer.text
+
+
+def test_a_warning_needs_a_reason_that_is_recorded(browser: Browser) -> None:
+    answer = browser.save(interval_s="20", threshold="3")
+    assert answer.status_code == 400 and "portal restart" in row(answer.text, "threshold")
+    assert browser.site.portal.settings.current()[0] == 1
+    answer = browser.save(interval_s="20", threshold="3", override_reason="lab" + EVIL)
+    assert answer.status_code == 302
+    assert browser.site.portal.settings.document()["override_reason"] == "lab" + EVIL
+    assert "against warnings: lab" in browser.site.log()
+
+
+def test_two_edits_at_once_the_second_is_told(browser: Browser) -> None:
+    mine = form_of(browser.page())
+    browser.site.configure(threshold=7)
+    answer = browser.client.post(ADMIN, data=mine | {"threshold": "6"})
+    assert answer.status_code == 409
+    assert "revision 2" in answer.text and "saved meanwhile: 7" in row(answer.text, "threshold")
+    assert browser.site.portal.settings.current()[1].threshold == 7
+
+
+# --- status --------------------------------------------------------------------------------------------------------
+
+
+def server(text: str, number: int) -> str:
+    return html.unescape(text.split("<section")[number].split("</section>")[0])
+
+
+def test_both_servers_in_the_guide_s_words(browser: Browser) -> None:
+    browser.site.role(Role.ACTIVE)
+    text = browser.page()
+    assert "Status: Active (Primary)" in server(text, 1) and "-> Standby (Backup)" in server(text, 1)
+    assert "Status: Standby (Backup)" in server(text, 2) and "-> Active (Primary)" in server(text, 2)
+    browser.site.peer(cause="connection error")
+    text = browser.page(ADMIN + "status")
+    assert "Status: Error" in server(text, 2) and "connection error" in server(text, 2)
+    assert "href" not in server(text, 2)
+
+
+def test_a_start_shows_its_progress(browser: Browser) -> None:
+    browser.site.role(Role.ACTIVE, phase=Phase.STARTING)
+    browser.site.portal.runtime.publish("services", {"cti": {"state": "starting", "progress": 3, "total": 8, "detail": ""}})
+    assert "starting 3/8" in server(browser.page(), 1)
+
+
+def test_old_data_is_not_shown_as_new(browser: Browser) -> None:
+    browser.site.peer(Role.ACTIVE)
+    browser.site.portal.runtime.publish("decision", {"rule": "", "sentence": "all is well", "at_wall_s": time.time()})
+    browser.site.agent(age_s=61)
+    text = browser.page()
+    assert "has not ticked for 61 s" in text and "Old, from" in text
+    assert "Status: Error" in server(text, 1) and "not known now" in server(text, 2)
+    assert "ft-button" not in server(text, 1) + server(text, 2)
+
+
+def test_dead_redis_and_dead_agent_are_said(browser: Browser) -> None:
+    browser.site.redis.kill()
+    text = browser.page()
+    assert "The Redis of this server does not answer" in text
+    assert text.count("Status: Error") == 2
+
+
+def test_decision_vip_delays_and_the_last_switch_are_shown(browser: Browser) -> None:
+    site = browser.site
+    site.portal.runtime.publish(
+        "decision", {"rule": "F1", "sentence": f"waits {EVIL}", "at_wall_s": time.time(), "refused": "", "waits": ""}
+    )
+    journal = site.portal.journal
+    assert journal.begin(switch_id="1", kind="promote", rule="F1", reason=EVIL, epoch=4, actor=EVIL)
+    assert journal.step("1", 0, StepResult(step="fence", outcome="ok", duration_s=0.5, detail=EVIL))
+    assert journal.end("1", "done", Role.ACTIVE, EVIL)
+    text = browser.page()
+    assert "<b>F1</b>" in text and "<td>fence</td><td>ok</td><td>0.50 s</td>" in text
+    assert "until healed (no VIP test, no witness)" in text and "163.0 s, at worst" in text
+    assert EVIL not in text and html.escape(EVIL) in text
+
+
+def test_pages_hold_no_inline_script_or_style(browser: Browser) -> None:
+    for path in (ADMIN, ADMIN + "status", ADMIN + "log", ADMIN + "switch?target=server1"):
+        answer = browser.client.get(path)
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|https?://", answer.text), path
+    for name in ("ft.js", "ft.css"):
+        assert browser.client.get(f"{ADMIN}static/{name}").status_code == 200
+
+
+# --- buttons -------------------------------------------------------------------------------------------------------
+
+
+def order(browser: Browser, target: str = "server2", expected: str = "server1", reason: str = "upgrade") -> Any:
+    path = f"{ADMIN}switch?target={target}"
+    data = {"csrf_token": browser.token(path), "target": target, "expected_active": expected, "reason": reason}
+    return browser.client.post(ADMIN + "switch", data=data)
+
+
+def test_the_button_asks_then_orders(browser: Browser) -> None:
+    browser.site.role(Role.ACTIVE)
+    page = browser.page(ADMIN + "switch?target=server2")
+    assert 'name="expected_active" type="hidden" value="server1"' in page and "Switch now" in page
+    assert order(browser).status_code == 302
+    assert browser.site.orders() == 1
+    assert "switchover to server2 asked by administrator at 127.0.0.1: upgrade" in browser.site.log()
+
+
+def test_another_active_than_expected_is_told_and_orders_nothing(browser: Browser) -> None:
+    browser.site.role(Role.STANDBY)
+    browser.site.peer(Role.ACTIVE)
+    answer = order(browser)
+    assert answer.status_code == 409
+    assert "The active server is server2 now, not server1 as you expected" in answer.text
+    assert browser.site.orders() == 0
+
+
+def test_no_reason_no_switch(browser: Browser) -> None:
+    browser.site.role(Role.ACTIVE)
+    assert order(browser, reason="").status_code == 400
+    assert order(browser, reason="x" * 501).status_code == 400
+    assert browser.site.orders() == 0
+
+
+def test_mode_off_orders_nothing(browser: Browser) -> None:
+    browser.site.role(Role.ACTIVE)
+    browser.site.configure(enabled=False)
+    time.sleep(0.25)
+    browser.page()
+    assert order(browser).status_code == 409
+    assert browser.site.orders() == 0
+
+
+def test_an_unknown_target_is_400(browser: Browser) -> None:
+    assert browser.client.get(ADMIN + "switch?target=server3").status_code == 400
+
+
+def test_frozen_broker_refuses_in_time(browser: Browser) -> None:
+    browser.site.role(Role.ACTIVE)
+    path = f"{ADMIN}switch?target=server2"
+    data = {"csrf_token": browser.token(path), "target": "server2", "expected_active": "server1", "reason": "r"}
+    browser.site.redis.freeze()
+    began_s = time.monotonic()
+    answer = browser.client.post(ADMIN + "switch", data=data)
+    assert answer.status_code in (409, 503) and time.monotonic() - began_s < 3
+    browser.site.redis.thaw()
+
+
+def test_hold_is_released_and_freeze_acknowledged(browser: Browser) -> None:
+    site = browser.site
+    site.portal.journal.set_manual_hold(True)
+    site.agent(switches=3)
+    page = browser.page()
+    assert "Release the hold" in page and "Acknowledge" in page
+    data = {"csrf_token": browser.token(ADMIN)}
+    browser.client.post(ADMIN + "release-hold", data=data)
+    browser.client.post(ADMIN + "acknowledge-freeze", data=data)
+    assert not site.portal.journal.manual_hold()
+    assert site.portal.runtime.fetch("ack_freeze")["actor"]
+    page = browser.page()
+    assert "Release the hold" not in page and "Acknowledge</button>" not in page
+
+
+# --- log -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_day_s_log_is_shown_as_text(browser: Browser) -> None:
+    browser.site.portal.report.line("agent", f"saw {EVIL}\nand more")
+    text = browser.page(ADMIN + "log")
+    assert EVIL not in text
+    assert re.search(r"\d{4}/\d\d/\d\d_\d\d:\d\d:\d\d:\d{3} agent : saw <script>.* and more", html.unescape(text))
+
+
+@pytest.mark.parametrize("day", ["../ft.sqlite3", "FT_REPORT_250101.txt/../x", "/etc/passwd", "FT_REPORT_２５０１０１.txt", "a\0"])
+def test_no_file_but_a_day_s_log(browser: Browser, day: str) -> None:
+    assert browser.client.get(ADMIN + "log", query_string={"day": day}).status_code == 400
+    assert browser.client.get(ADMIN + "log", query_string={"day": "FT_REPORT_000101.txt"}).status_code == 404
+
+
+def test_urls_follow_the_vip_only_when_asked(site: Site) -> None:
+    assert site.portal.external_url("/x") == f"http://{OWN}/x"
+    site.configure(vip_address="https://10.0.0.5:8443", vip_urls=True)
+    time.sleep(0.25)
+    site.portal.settings.current()
+    assert site.portal.external_url("x") == "https://10.0.0.5:8443/x"
+
+
+def test_a_portal_may_replace_the_frame(make_site: MakeSite, tmp_path: Any) -> None:
+    site = make_site()
+    folder = tmp_path / "templates" / "ftplugin"
+    folder.mkdir(parents=True)
+    (folder / "base.html").write_text("OWN FRAME {% block content %}{% endblock %}")
+    assert isinstance(site.app, Flask)
+    site.app.jinja_loader.searchpath.insert(0, str(tmp_path / "templates"))
+    assert site.client.get(ADMIN).text.startswith("OWN FRAME")

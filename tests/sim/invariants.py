@@ -1,0 +1,133 @@
+"""Invariants I-A to I-H of spec 5.2, asserted at every action, not only at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ftplugin.core.lease import epoch_owner
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.terms import Role
+
+if TYPE_CHECKING:
+    from .world import Node, World
+
+
+class Violation(AssertionError):
+    """An invariant does not hold; the first word of the message names it."""
+
+
+class Invariants:
+    """Called by the simulated site at each action."""
+
+    def __init__(self) -> None:
+        self.world: World = None  # type: ignore[assignment]
+        self.epochs: dict[int, Any] = {}
+        self.highest: dict[Any, int] = {}
+        self.violation: str = ""
+        self.last_fault = 0.0
+        self.split_until = -1e9
+        self.both_s = 0.0
+
+    def fail(self, text: str) -> None:
+        self.violation = self.violation or text
+        self.world.tell(f"VIOLATION {text}")
+        raise Violation(text)
+
+    def split_excused(self) -> bool:
+        """I-C: without a witness, a cut between the nodes alone, until it is healed and decided."""
+        return not self.world.settings.witness and self.world.now < self.split_until
+
+    def owners(self) -> list[Node]:
+        """Nodes whose service the call manager would see: a frozen or dead host is silent there."""
+        return [n for n in self.world.nodes.values() if any(s.settle() and s.owns for s in n.services) and not self.silent(n)]
+
+    def silent(self, node: Node) -> bool:
+        return not node.up or node.processes["service"].frozen
+
+    def resumed_lately(self, node: Node) -> bool:
+        """I-A: for services that do not check their lease, guard poll + stop after a resume."""
+        timing = self.world.timing
+        return self.world.now - node.thawed_at < timing.guard_poll_s + timing.stop_s + 0.3 or node.processes["guard"].frozen
+
+    def on_own(self, node: Node, epoch: int) -> None:
+        """A service of ``node`` is about to own: the peer's must not, whatever the roles say."""
+        for other in self.owners():
+            if other is not node and not self.split_excused() and not self.resumed_lately(other) and not self.resumed_lately(node):
+                self.fail(f"I-A {node.designation} promotes its service while {other.designation} still owns")
+
+    def on_active(self, node: Node, record: RoleRecord) -> None:
+        """``node`` is about to write itself active."""
+        if epoch_owner(record.epoch) is not node.designation:
+            self.fail(f"I-E {node.designation} takes epoch {record.epoch} of the other server")
+        stored = node.redis.role
+        fresh = stored is None or stored.epoch != record.epoch
+        if fresh and self.epochs.get(record.epoch) is not None and self.epochs[record.epoch] != (node.designation,):
+            self.fail(f"I-E epoch {record.epoch} taken twice")
+        if record.epoch < self.highest.get(node.designation, 0):
+            self.fail(f"I-E epoch of {node.designation} went back from {self.highest[node.designation]} to {record.epoch}")
+        self.epochs[record.epoch] = (node.designation,)
+        self.highest[node.designation] = record.epoch
+        if node.disk.epoch < record.epoch:
+            self.fail(f"I-G epoch {record.epoch} acts before it is durable")
+        if record.deadline_s > node.now_s() and record.boot_id == node.boot_id:
+            self.check_answers(node)
+
+    def on_renew(self, node: Node) -> None:
+        self.check_answers(node)
+
+    def check_answers(self, about_to: Node | None = None) -> None:
+        """I-A: at most one node answers ACTIVE."""
+        active = [n for n in self.world.nodes.values() if n.answers_active() or n is about_to]
+        if len(active) > 1 and not self.split_excused():
+            if self.world.settings.witness or not any(self.resumed_lately(n) for n in active):
+                self.fail("I-A both nodes answer ACTIVE")
+
+    def on_decision(self, node: Node, decision: Any) -> None:
+        """I-F: no promotion on streaks older than the last gap. I-D: an isolated active gives up in time."""
+        timing, now = self.world.timing, self.world.now
+        if decision.rule == "F1" and "PROMOTE" in [a.name for a in decision.actions]:
+            if now - node.gap_at < timing.hold_s - timing.timeout_s - 0.1 and decision.memory.last_tick_s is not None:
+                invited = "invite" in node.redis.documents
+                if not invited:
+                    self.fail(f"I-F {node.designation} promotes {now - node.gap_at:.2f} s after a gap")
+        self.check_isolated(node)
+        self.check_answers()
+
+    def check_isolated(self, node: Node) -> None:
+        """An active node that has seen neither LAN nor peer for (N-1)*T owns nothing (I-D)."""
+        timing = self.world.timing
+        dark_since = self.world.dark_since(node)
+        if dark_since is None or self.world.now - dark_since <= timing.hold_s + 0.05:
+            return
+        if node.answers_active():
+            self.fail(f"I-D {node.designation} is isolated for {self.world.now - dark_since:.2f} s and answers ACTIVE")
+        owns = any(s.settle() and s.owns for s in node.services) and node.runs("service")
+        if owns and not self.resumed_lately(node) and node.processes["guard"].alive and not node.processes["guard"].frozen:
+            self.fail(f"I-D {node.designation} is isolated for {self.world.now - dark_since:.2f} s and owns")
+
+    def sample(self) -> None:
+        """Every 50 ms."""
+        self.check_answers()
+        owners = self.owners()
+        if len(owners) > 1:
+            self.both_s += 0.05
+            if not self.split_excused() and not any(self.resumed_lately(n) for n in owners):
+                self.fail("I-A both nodes own")
+        for node in self.world.nodes.values():
+            if node.up and not node.processes["tick"].frozen:
+                self.check_isolated(node)
+
+    def at_end(self) -> None:
+        """I-B: healed and left alone, exactly one node is active and its services with it; I-G: nothing is left open."""
+        active = [n for n in self.world.nodes.values() if n.answers_active()]
+        if len(active) != 1:
+            self.fail(f"I-B {len(active)} nodes are active after healing")
+        if [n.designation for n in self.owners()] != [active[0].designation]:
+            self.fail(f"I-B owners after healing: {[str(n.designation) for n in self.owners()]}, active {active[0].designation}")
+        for node in self.world.nodes.values():
+            stale = [k for k, v in node.disk.switches.items() if v["outcome"] is None and self.world.now - v["at"] > 30]
+            if stale:
+                self.fail(f"I-G {node.designation} left {len(stale)} switches open")
+            role = node.redis.role
+            if node is not active[0] and role is not None and role.role is Role.ACTIVE:
+                self.fail(f"I-A {node.designation} still believes itself active")

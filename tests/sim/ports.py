@@ -1,0 +1,574 @@
+"""The agent's ports on the simulated site. Each call checks that its own process is still alive, so that a killed
+process does nothing more, and takes the virtual time that the real call would take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable
+
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.terms import Phase, ProbeCause, Role, ServiceState, Tri, VipDestination
+from ftplugin.core.timing import HEDGES
+from ftplugin.core.view import LanReading, Probe, ServiceReading, VipReading, VoteReading
+from workers.ports import Ports, Reply, Vote
+
+from .world import Node, adopt_last, steps_of, unfinished
+
+if TYPE_CHECKING:
+    from .world import World
+
+LOCAL_S = 0.0002
+REDIS_LIMIT_S = 0.2
+
+
+class _Base:
+    def __init__(self, node: Node) -> None:
+        self.node, self.world = node, node.world
+
+    @property
+    def kernel(self) -> Any:
+        self.world.kernel.check()
+        return self.world.kernel
+
+
+class SimClock(_Base):
+    @property
+    def boot_id(self) -> str:
+        return self.node.boot_id
+
+    def now_s(self) -> float:
+        self.world.kernel.check()
+        return self.node.now_s()
+
+    def wall_s(self) -> float:
+        return 1e9 + self.world.now + self.node.wall_offset
+
+    def monotonic_s(self) -> float:
+        return self.node.now_s()
+
+    def sleep(self, seconds: float) -> None:
+        self.kernel.sleep(seconds)
+
+
+class SimRunner(_Base):
+    def side_by_side(self, calls: Any, limit_s: float, enough: Callable[[Any], bool] | None = None) -> list[Any]:
+        return list(self.kernel.side_by_side(list(calls), limit_s, enough))
+
+
+class SimPeer(_Base):
+    """HTTP between the portals."""
+
+    def probe(self, limit_s: float, *, check_body: bool) -> Probe:
+        began = self.node.now_s()
+        start = self.world.now
+        for share in HEDGES:
+            due = start + share * limit_s
+            self.kernel.sleep(max(0.0, due - self.world.now))
+            answer = self._ask(self.node.peer, limit_s - (self.world.now - start))
+            if answer is not None:
+                return replace(answer, started_s=began, ended_s=self.node.now_s())
+            if self._refused(self.node.peer):
+                return Probe(started_s=began, ended_s=self.node.now_s(), cause=ProbeCause.CONNECT)
+        self.kernel.sleep(start + limit_s - self.world.now)
+        return Probe(started_s=began, ended_s=self.node.now_s(), cause=ProbeCause.TIMEOUT)
+
+    def _refused(self, target: Node) -> bool:
+        dead = target.up and not target.processes["portal"].alive
+        return dead and self.world.linked(self.node.designation, target.designation)
+
+    def _ask(self, target: Node, limit: float) -> Probe | None:
+        """One attempt; None when nothing came back."""
+        world, me = self.world, self.node.designation
+        if target is not self.node and not world.reaches(me, target.designation):
+            return None
+        delay = 0.0 if target is self.node else world.delay
+        if 2 * delay > limit:
+            return None
+        self.kernel.sleep(delay + LOCAL_S)
+        if not target.runs("portal"):
+            return None
+        state = target.state()
+        self.kernel.sleep(delay)
+        cause = ProbeCause.OK
+        if state is None:
+            cause = ProbeCause.NO_STATE
+        elif state.agent_age_s is None or state.agent_age_s > world.timing.stale_s:
+            cause = ProbeCause.AGENT_STALE
+        return Probe(started_s=0, ended_s=0, cause=cause, state=state)
+
+    def probe_own(self, limit_s: float) -> Probe:
+        began = self.node.now_s()
+        answer = self._ask(self.node, limit_s)
+        if answer is None:
+            if self.node.processes["portal"].alive:
+                self.kernel.sleep(limit_s)
+            return Probe(started_s=began, ended_s=self.node.now_s(), cause=ProbeCause.TIMEOUT)
+        return replace(answer, started_s=began, ended_s=self.node.now_s())
+
+    def command(self, name: str, body: Any, limit_s: float) -> Reply:
+        target, start = self.node.peer, self.world.now
+        probe = self._ask(target, limit_s)
+        if probe is None or probe.state is None:
+            if not self._refused(target):
+                self.kernel.sleep(start + limit_s - self.world.now)
+            return Reply(answered=False, detail="no answer")
+        if name == "demote":
+            epoch = int(body["epoch"])
+            role = target.redis.role or RoleRecord()
+            if epoch <= role.epoch:
+                return Reply(answered=True, state=target.state(), detail="stale epoch")
+            target.redis.role = replace(role, seen_epoch=max(role.seen_epoch, epoch))
+            self.world.send(target, "switch", ({"kind": "demote", "rule": "fence", "epoch": epoch},))
+        elif name == "invite":
+            target.redis.documents["invite"] = {"at_s": target.now_s(), "boot_id": target.boot_id, **body}
+        elif name == "switch":
+            self.world.send(target, "switch", ({"kind": "manual", **body},))
+        return Reply(answered=True, state=target.state(), body={"accepted": True})
+
+    def state(self, limit_s: float) -> Reply:
+        start = self.world.now
+        probe = self._ask(self.node.peer, limit_s)
+        if probe is None or probe.state is None:
+            self.kernel.sleep(start + limit_s - self.world.now)
+            return Reply(answered=False)
+        return Reply(answered=True, state=probe.state)
+
+    def settings(self, limit_s: float) -> Reply:
+        return Reply(answered=False)
+
+
+class SimChannel(_Base):
+    """The agent channel: the peer's Redis."""
+
+    def _path(self, limit_s: float) -> bool:
+        target = self.node.peer
+        if self.world.reaches(self.node.designation, target.designation) and target.runs("redis"):
+            self.kernel.sleep(self.world.delay * 2)
+            return target.runs("redis")
+        dead = target.up and not target.processes["redis"].alive and self.world.linked(self.node.designation, target.designation)
+        self.kernel.sleep(LOCAL_S if dead else limit_s)
+        return False
+
+    def demote(self, epoch: int, nonce: str, limit_s: float) -> bool:
+        from ftplugin.protocol import make_demote
+
+        if not self._path(limit_s):
+            return False
+        m = make_demote(self.node.config.secret_keys, self.node.designation, epoch, nonce)
+        return self.world.send(self.node.peer, "demote", (m["sender"], m["epoch"], m["nonce"], m["signature"]))
+
+    def word(self, nonce: str) -> tuple[int, bool] | None:
+        self.world.kernel.check()
+        return self.node.redis.words.get(nonce) if self.node.runs("redis") else None
+
+    def answer(self, nonce: str, epoch: int, clear: bool, limit_s: float) -> None:
+        if self._path(limit_s):
+            self.node.peer.redis.words[nonce] = (epoch, clear)
+
+
+FRESH_VOTE = {"owner": "", "epoch": 0, "counter": 0, "lock_owner": "", "lock_epoch": 0, "lock_counter": 0}
+
+
+def mark_of(vote: dict[str, Any] | None) -> str:
+    if vote is None:
+        return "missing"
+    lease = f"{vote['owner']},{vote['epoch']},{vote['counter']}"
+    return f"{lease}|{vote['lock_owner']},{vote['lock_epoch']},{vote['lock_counter']}"
+
+
+def lease_part(mark: str | None) -> str | None:
+    return None if mark is None else mark.split("|")[0]
+
+
+def vote_lock(vote: dict[str, Any] | None, me: str, epoch: int, mark: str | None) -> tuple[dict[str, Any] | None, bool]:
+    """The lock rule of 5.4 as a pure function: (record afterwards, granted)."""
+    v = dict(FRESH_VOTE if vote is None else vote)
+    other_lock = v["lock_owner"] not in ("", me)
+    if epoch <= v["epoch"] or (other_lock and epoch <= v["lock_epoch"]):
+        return vote, False
+    if other_lock and mark != mark_of(vote):
+        return vote, False
+    v.update(lock_owner=me, lock_epoch=epoch, lock_counter=v["lock_counter"] + 1)
+    return v, True
+
+
+def vote_own(vote: dict[str, Any] | None, me: str, epoch: int, mark: str | None, confirmed: bool) -> tuple[dict[str, Any] | None, bool]:
+    if vote is None or vote["lock_owner"] != me or vote["lock_epoch"] != epoch:
+        return vote, False
+    still = mark is not None and (lease_part(mark) == lease_part(mark_of(vote)) or (mark == "missing" and vote["counter"] == 0))
+    # a record that the lock itself created had no owner and no counter: its lease part was "missing" when watched
+    unknown = vote["owner"] == "" and vote["counter"] == 0
+    free = vote["owner"] == me or (vote["owner"] == "" and not unknown)
+    if not (free or confirmed or still):
+        return vote, False
+    v = dict(vote)
+    v.update(owner=me, epoch=epoch, counter=v["counter"] + 1, lock_owner="", lock_epoch=0)
+    return v, True
+
+
+def vote_renew(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict[str, Any] | None, bool]:
+    if vote is None or (vote["epoch"] < epoch):
+        v = dict(FRESH_VOTE if vote is None else vote)
+        v.update(owner=me, epoch=epoch, counter=v["counter"] + 1)
+        return v, True
+    if vote["owner"] == me and vote["epoch"] == epoch:
+        return {**vote, "counter": vote["counter"] + 1}, True
+    return vote, False
+
+
+def vote_release(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict[str, Any] | None, bool]:
+    if vote is None:
+        return vote, True
+    v = dict(vote)
+    if v["owner"] == me and v["epoch"] <= epoch:
+        v.update(owner="", counter=v["counter"] + 1)
+    if v["lock_owner"] == me and v["lock_epoch"] <= epoch:
+        v.update(lock_owner="", lock_counter=v["lock_counter"] + 1)
+    return v, True
+
+
+class SimVotes(_Base):
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self.watched: dict[str, tuple[str, float]] = {}
+
+    def names(self) -> list[str]:
+        return ["server1", "server2"] + (["witness"] if self.world.settings.witness else [])
+
+    def _reach(self, voter: str, limit_s: float) -> bool:
+        if voter == "witness":
+            if self.world.witness_up and self.world.reaches(self.node.designation, "witness"):
+                self.kernel.sleep(self.world.delay * 2)
+                return True
+            self.kernel.sleep(limit_s)
+            return False
+        target = next(n for d, n in self.world.nodes.items() if d == voter)
+        linked = target is self.node or self.world.reaches(self.node.designation, target.designation)
+        if linked and target.runs("redis"):
+            self.kernel.sleep(LOCAL_S if target is self.node else self.world.delay * 2)
+            return target.runs("redis")
+        dead = target.up and not target.processes["redis"].alive and linked
+        self.kernel.sleep(LOCAL_S if dead else min(limit_s, REDIS_LIMIT_S) if target is self.node else limit_s)
+        return False
+
+    def _get(self, voter: str) -> dict[str, Any] | None:
+        if voter == "witness":
+            return self.world.witness_vote
+        return next(n for d, n in self.world.nodes.items() if d == voter).redis.vote
+
+    def _put(self, voter: str, vote: dict[str, Any] | None) -> None:
+        if voter == "witness":
+            self.world.witness_vote = vote
+        else:
+            next(n for d, n in self.world.nodes.items() if d == voter).redis.vote = vote
+
+    def _apply(self, voter: str, limit_s: float, rule: Any, *arguments: Any) -> Vote:
+        if not self._reach(voter, limit_s):
+            return Vote(voter=voter, ok=None, detail="silent")
+        vote, granted = rule(self._get(voter), str(self.node.designation), *arguments)
+        self._put(voter, vote)
+        return Vote(voter=voter, ok=granted, epoch=vote["epoch"] if vote else 0, owner=vote["owner"] if vote else "", mark=mark_of(vote))
+
+    def read(self, voter: str, limit_s: float) -> Vote:
+        return self._apply(voter, limit_s, lambda vote, me: (vote, True))
+
+    def reading(self, voter: str, limit_s: float) -> VoteReading:
+        answer = self.read(voter, limit_s)
+        if answer.ok is None or answer.mark is None:
+            return VoteReading(voter=voter)
+        before = self.watched.get(voter)
+        if before is None or before[0] != answer.mark:
+            self.watched[voter] = (answer.mark, self.node.now_s())
+        vote = self._get(voter) or FRESH_VOTE
+        return VoteReading(
+            voter=voter,
+            mark=answer.mark,
+            owner=vote["owner"],
+            epoch=vote["epoch"],
+            lock_owner=vote["lock_owner"],
+            lock_epoch=vote["lock_epoch"],
+            still_since_s=self.watched[voter][1],
+        )
+
+    def lock(self, voter: str, epoch: int, mark: str | None, limit_s: float) -> Vote:
+        return self._apply(voter, limit_s, vote_lock, epoch, mark)
+
+    def own(self, voter: str, epoch: int, mark: str | None, confirmed: bool, limit_s: float) -> Vote:
+        return self._apply(voter, limit_s, vote_own, epoch, mark, confirmed)
+
+    def renew(self, voter: str, epoch: int, limit_s: float) -> Vote:
+        return self._apply(voter, limit_s, vote_renew, epoch)
+
+    def release(self, voter: str, epoch: int, limit_s: float) -> Vote:
+        return self._apply(voter, limit_s, vote_release, epoch)
+
+
+class SimRuntime(_Base):
+    """The node's Redis, with the rules of the Lua scripts."""
+
+    def _ok(self) -> bool:
+        if self.node.runs("redis"):
+            self.kernel.sleep(LOCAL_S)
+            return self.node.runs("redis")
+        self.kernel.sleep(REDIS_LIMIT_S if self.node.processes["redis"].frozen else LOCAL_S)
+        return False
+
+    def read_role(self) -> RoleRecord | None:
+        return (self.node.redis.role or RoleRecord()) if self._ok() else None
+
+    def write_role(self, record: RoleRecord) -> bool:
+        if not self._ok():
+            return False
+        stored = self.node.redis.role or RoleRecord()
+        if record.epoch < stored.epoch or (record.role is Role.ACTIVE and record.epoch < stored.seen_epoch):
+            return False
+        if record.role is Role.ACTIVE:
+            self.world.invariants.on_active(self.node, record)
+        self.node.redis.role = replace(record, seen_epoch=max(stored.seen_epoch, record.epoch))
+        return True
+
+    def renew(self, epoch: int, deadline_s: float, boot_id: str) -> str:
+        if not self._ok():
+            return "silent"
+        role = self.node.redis.role
+        if role is None:
+            return "missing"
+        if role.epoch != epoch or role.role is not Role.ACTIVE:
+            return "other"
+        self.node.redis.role = replace(role, deadline_s=deadline_s, boot_id=boot_id)
+        self.world.invariants.on_renew(self.node)
+        return "ok"
+
+    def see_epoch(self, epoch: int) -> bool:
+        if not self._ok():
+            return False
+        role = self.node.redis.role or RoleRecord()
+        self.node.redis.role = replace(role, seen_epoch=max(role.seen_epoch, epoch))
+        return True
+
+    def set_progress(self, epoch: int, phase: Phase, progress_s: float) -> bool:
+        role = self.node.redis.role
+        if not self._ok() or role is None or role.epoch != epoch:
+            return False
+        self.node.redis.role = replace(role, phase=phase, progress_s=progress_s)
+        return True
+
+    def set_clear(self, epoch: int, clear: bool) -> bool:
+        if not self._ok():
+            return False
+        role = self.node.redis.role or RoleRecord()
+        if role.epoch > epoch:
+            return False
+        self.node.redis.role = replace(role, clear=clear)
+        return True
+
+    def publish(self, name: str, value: Any) -> bool:
+        self.world.kernel.check()
+        if not self.node.runs("redis"):
+            return False
+        self.node.redis.documents[name] = dict(value)
+        return True
+
+    def fetch(self, name: str) -> dict[str, Any] | None:
+        self.world.kernel.check()
+        return self.node.redis.documents.get(name) if self.node.runs("redis") else None
+
+
+class SimJournal(_Base):
+    def epoch(self) -> int:
+        self.world.kernel.check()
+        return self.node.disk.epoch
+
+    def begin(self, *, switch_id: str, kind: str, rule: str, reason: str, epoch: int, actor: str) -> bool:
+        self.kernel.sleep(0.002)
+        disk = self.node.disk
+        disk.switches[switch_id] = {
+            "kind": kind, "rule": rule, "epoch": epoch, "steps": {}, "outcome": None, "actor": actor, "at": self.world.now,
+        }  # fmt: skip
+        disk.epoch = max(disk.epoch, epoch)
+        return True
+
+    def step(self, switch_id: str, index: int, result: Any) -> bool:
+        self.kernel.sleep(0.001)
+        self.node.disk.switches[switch_id]["steps"][index] = result
+        return True
+
+    def end(self, switch_id: str, outcome: str, role: Role, detail: str) -> bool:
+        self.kernel.sleep(0.002)
+        row = self.node.disk.switches[switch_id]
+        row["outcome"] = outcome
+        last = self.node.disk.last
+        if outcome == "done" or last is None:
+            adopt_last(self.node.disk, RoleRecord(role=role, epoch=row["epoch"], boot_id=self.node.boot_id))
+        self.world.tell(f"{self.node.designation} {row['rule']} {row['kind']} {outcome} epoch {row['epoch']}: {detail} {len(steps_of(row))} steps")
+        return True
+
+    def unfinished(self) -> Any:
+        return unfinished(self.node.disk)
+
+    def save_lease(self, epoch: int, deadline_s: float, boot_id: str) -> bool:
+        last = self.node.disk.last
+        if last is not None and last.epoch == epoch:
+            self.node.disk.last = replace(last, deadline_s=deadline_s, boot_id=boot_id)
+        return True
+
+    def last_role(self) -> RoleRecord | None:
+        return self.node.disk.last
+
+    def manual_hold(self) -> bool:
+        return self.node.disk.hold
+
+    def set_manual_hold(self, hold: bool) -> bool:
+        self.node.disk.hold = hold
+        return True
+
+    def automatic_switches(self, window_s: float) -> int:
+        rows = self.node.disk.switches.values()
+        automatic = [r for r in rows if r["kind"] == "promote" and r["outcome"] == "done" and not r["actor"]]
+        return sum(self.world.now - r["at"] < window_s for r in automatic)
+
+
+class SimService(_Base):
+    name = "cti"
+    start_limit_s, stop_limit_s = 20.0, 0.3
+
+    @property
+    def service(self) -> Any:
+        return self.node.services[0]
+
+    def _ok(self, limit: float) -> bool:
+        process = self.node.processes["service"]
+        if process.frozen:
+            self.kernel.sleep(limit)
+        else:
+            self.kernel.sleep(LOCAL_S)
+        return self.node.runs("service")
+
+    def _reading(self, detail: str = "") -> ServiceReading:
+        if not self.node.processes["service"].alive:
+            return ServiceReading(name=self.name, state=ServiceState.DEAD)
+        if self.node.processes["service"].frozen:
+            return ServiceReading(name=self.name, state=ServiceState.UNKNOWN, detail="no answer")
+        progress = int(10 * (self.world.now - self.service.since))
+        return ServiceReading(name=self.name, state=self.service.settle(), progress=progress, total=10, detail=detail)
+
+    def promote(self, epoch: int, lease_left_s: float) -> ServiceReading:
+        if self._ok(1.0):
+            self.service.promote(epoch)
+        return self._reading()
+
+    def demote(self, epoch: int) -> ServiceReading:
+        deadline = self.world.now + self.stop_limit_s
+        if self._ok(self.stop_limit_s) and self.service.demote(epoch):
+            while self._reading().state is ServiceState.STOPPING and self.world.now < deadline:
+                self.kernel.sleep(0.02)
+        return self._reading()
+
+    def status(self) -> ServiceReading:
+        self._ok(1.0)
+        return self._reading()
+
+    def restart(self) -> ServiceReading:
+        if not self.node.processes["service"].alive:
+            self.node.start("service")
+        return self._reading()
+
+    def renew(self, epoch: int, lease_left_s: float) -> None:
+        self.service.lease_deadline = self.world.now + lease_left_s
+
+
+class SimLan(_Base):
+    def reading(self) -> LanReading:
+        node = self.node
+        stale = node.lan_seen is None or node.now_s() - node.lan_seen > max(3 * self.world.timing.lan_period_s, self.world.timing.lease_s / 2)
+        return LanReading(carrier=Tri.YES, reference=Tri.NO if stale else Tri.YES, seen_s=node.lan_seen)
+
+    def portal_seen_s(self) -> float | None:
+        return self.node.portal_seen
+
+
+class SimVip(_Base):
+    def probe(self, limit_s: float) -> VipReading:
+        world, me = self.world, self.node.designation
+        asked = self.node.now_s()
+        target = world.nodes.get(world.vip_to) if world.vip_to is not None else None
+        if target is None or not world.reaches(me, "balancer") or not world.reaches("balancer", target.designation):
+            self.kernel.sleep(limit_s)
+            return VipReading(destination=VipDestination.NOBODY, asked_s=asked)
+        self.kernel.sleep(world.delay * 2)
+        state = target.state() if target.runs("portal") else None
+        if state is None:
+            return VipReading(destination=VipDestination.NOBODY, asked_s=asked)
+        here = target is self.node
+        return VipReading(
+            destination=VipDestination.SELF if here else VipDestination.PEER, peer_state=None if here else state, asked_s=asked
+        )
+
+
+class SimSettings(_Base):
+    def current(self) -> Any:
+        return 1, self.world.settings
+
+    def previous(self) -> None:
+        return None
+
+    def acknowledged(self, revision: int) -> None:
+        return None
+
+    def adopt(self, document: Any) -> None:
+        return None
+
+
+class SimDispatch(_Base):
+    def switch(self, order: Any) -> bool:
+        self.kernel.sleep(LOCAL_S)
+        return self.world.send(self.node, "switch", (dict(order),))
+
+    def progress(self, step: str, detail: str) -> None:
+        self.world.kernel.check()
+
+
+class SimLog(_Base):
+    def report(self, source: str, text: str) -> None:
+        self.world.kernel.check()
+        self.world.tell(f"{self.node.designation} {source}: {text}")
+
+    def event(self, name: str, **facts: Any) -> None:
+        self.world.kernel.check()
+
+
+def make_ports(node: Node, process: str) -> Ports:
+    return Ports(
+        clock=SimClock(node),
+        runner=SimRunner(node),
+        peer=SimPeer(node),
+        channel=SimChannel(node),
+        votes=SimVotes(node),
+        runtime=SimRuntime(node),
+        journal=SimJournal(node),
+        services=[SimService(node)],
+        lan=SimLan(node),
+        vip=SimVip(node),
+        settings=SimSettings(node),
+        dispatch=SimDispatch(node),
+        log=SimLog(node),
+    )
+
+
+def guard_loop(node: Node) -> None:
+    """The guard's rule, on the same ports: past the last deadline it read, it demotes by itself."""
+    world: World = node.world
+    runtime, service = SimRuntime(node), SimService(node)
+    last: RoleRecord | None = None
+    while True:
+        world.kernel.sleep(world.timing.guard_poll_s)
+        record = runtime.read_role()
+        if record is not None and record.epoch:
+            last = record
+        if last is None or last.role is not Role.ACTIVE:
+            continue
+        expired = last.boot_id != node.boot_id or node.now_s() >= last.deadline_s
+        if expired and service.status().state in (ServiceState.ACTIVE, ServiceState.STARTING):
+            world.tell(f"{node.designation} guard: lease of epoch {last.epoch} has run out, demoting")
+            service.demote(last.epoch)
+            runtime.set_clear(last.epoch, service.status().state is ServiceState.STANDBY)

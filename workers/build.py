@@ -1,0 +1,172 @@
+"""The real node: the agent with its adapters, from the node's configuration.
+
+Everything that is heavy is imported here and nowhere else, so that beat and the tests load what they use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Any, Callable
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ftplugin.clock import SystemClock
+from ftplugin.config import NodeConfig
+from ftplugin.core.settings import SettingsError, designation_of, parse_address
+from ftplugin.core.terms import Designation
+from ftplugin.core.view import LanReading
+from ftplugin.report import Report
+from ftplugin.store.database import Database, DatabaseUnreachable
+from ftplugin.store.journal import SqlJournal
+from ftplugin.store.keys import Keys
+from ftplugin.store.runtime import RuntimeStore, connect
+from ftplugin.store.settings_store import SettingsStore
+
+from . import __version__
+from .node import NotReady, Parts
+from .node_log import NodeLog
+from .ports import DispatchPort, LanPort, Ports
+from .settings_feed import SettingsFeed
+
+
+def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
+    """What a process of ``role`` ("tick", "switch", "beat") needs. Raises NotReady while the database cannot be used."""
+    database = _database(config)
+    runtime = RuntimeStore(connect(config.redis_url), Keys(config.prefix))
+    log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, database.record_event)
+    feed = SettingsFeed(SettingsStore(database, config.own_address))
+    common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
+    common |= {"check_database": lambda: _check(database), "stop": feed.stop}
+    if role == "beat":
+        return Parts(agent=None, runner=None, services=(), start=feed.start, **common)
+    ports, lan = _ports(config, dispatch, database, runtime, log, feed)
+    from .agent import Agent
+
+    def start() -> None:
+        feed.start()
+        if role == "tick":
+            lan.start()
+
+    agent = Agent(config=config, ports=ports, version=__version__)
+    return Parts(agent=agent, runner=ports.runner, services=ports.services, start=start, **common)
+
+
+def _database(config: NodeConfig) -> Database:
+    try:
+        database = Database(config.database_url)
+        database.prepare()
+    except DatabaseUnreachable as error:
+        raise NotReady(f"FT_DATABASE_URL: {error}.") from None
+    return database
+
+
+def _check(database: Database) -> str:
+    try:
+        with database.session() as session:
+            session.execute(text("SELECT 1"))
+        return ""
+    except (DatabaseUnreachable, SQLAlchemyError) as error:
+        return str(error).splitlines()[0]
+
+
+class Whereabouts:
+    """Addresses of this pair, asked at every call: the settings may change while the process runs."""
+
+    def __init__(self, config: NodeConfig, feed: SettingsFeed) -> None:
+        self._config, self._feed = config, feed
+
+    def designation(self) -> Designation:
+        """Raises SettingsError while the own address is neither server #1 nor #2."""
+        return designation_of(self._config.own_address, self._feed.settings())
+
+    def own_url(self) -> str:
+        return self._url("own_address", self._config.own_address)
+
+    def own_host(self) -> str:
+        return parse_address("own_address", self._config.own_address).host if self._config.own_address else ""
+
+    def peer_url(self) -> str:
+        """"" while it is not known who the peer is."""
+        try:
+            peer = self.designation().other
+        except SettingsError:
+            return ""
+        return self._url(f"{peer}_address", self._feed.settings().address_of(peer))
+
+    @staticmethod
+    def _url(field: str, address: str) -> str:
+        return parse_address(field, address).url if address else ""
+
+
+class LazyLan:
+    """LanPort that begins to ask at its first reading: the switch worker needs it only in a switch."""
+
+    def __init__(self, probe: Any) -> None:
+        self._probe, self._lock, self._running = probe, threading.Lock(), False
+
+    def start(self) -> None:
+        with self._lock:
+            if not self._running:
+                self._running = True
+                self._probe.start()
+
+    def reading(self) -> LanReading:
+        self.start()
+        reading: LanReading = self._probe.reading()
+        return reading
+
+    def portal_seen_s(self) -> float | None:
+        self.start()
+        seen_s: float | None = self._probe.portal_seen_s()
+        return seen_s
+
+
+def _ports(
+    config: NodeConfig, dispatch: DispatchPort, database: Database, runtime: RuntimeStore, log: NodeLog, feed: SettingsFeed
+) -> tuple[Ports, LazyLan]:
+    from .adapters.agent_channel import AgentChannel
+    from .adapters.lan_probe import LanProbe
+    from .adapters.peer_http import PeerHttp
+    from .adapters.redis_votes import RedisVotes
+    from .adapters.runner import DaemonPool, SideBySide
+    from .adapters.vip_probe import VipProbe
+
+    build_services: Callable[..., Any] = importlib.import_module(".adapters.services", __package__).build
+    clock, pool, where, keys = SystemClock(), DaemonPool(), Whereabouts(config, feed), Keys(config.prefix)
+    shared: dict[str, Any] = {"settings": feed.settings, "designation": where.designation}
+    peer_redis: dict[str, Any] = {"peer_user": config.peer_redis_user, "peer_password": config.peer_redis_password}
+    web: dict[str, Any] = {"keys": config.secret_keys, "url_prefix": config.url_prefix, "clock": clock, "pool": pool}
+    lan = LazyLan(
+        LanProbe(
+            settings=feed.settings,
+            own_address=where.own_host,
+            own_url=where.own_url,
+            url_prefix=config.url_prefix,
+            clock=clock,
+        )
+    )
+    lan_port: LanPort = lan
+    channel = AgentChannel(
+        own_url=config.redis_url, keys=keys, secret_keys=config.secret_keys, pool=pool, **peer_redis, **shared
+    )
+    votes = RedisVotes(
+        own_url=config.redis_url, keys=keys, clock=clock, witness_password=config.witness_password, **peer_redis, **shared
+    )
+    ports = Ports(
+        clock=clock,
+        runner=SideBySide(pool),
+        peer=PeerHttp(peer_url=where.peer_url, own_url=where.own_url, **web, **shared),
+        channel=channel,
+        votes=votes,
+        runtime=runtime,
+        journal=SqlJournal(database),
+        services=build_services(config.services),
+        lan=lan_port,
+        vip=VipProbe(**web, **shared),
+        settings=feed,
+        dispatch=dispatch,
+        log=log,
+    )
+    return ports, lan

@@ -1,0 +1,341 @@
+"""The guard: when the lease has run out, the services stop owning, whatever else on this node is frozen or dead.
+
+A small process outside Celery, started by ``python -m workers.guard`` (spec 2, 5.4, 6). It reads the role record
+every poll, remembers the last lease deadline it read, and demotes all services by itself once CLOCK_BOOTTIME has
+passed it. Redis that answers nothing changes no deadline and delays none: a read may take one poll at most. The
+remembered lease is also in a small file, so that a guard that is killed and started again while Redis is frozen
+still knows it.
+
+It never promotes. What it demotes when:
+    a lease was read and its deadline has passed            whatever Redis says or does not say, unless it says "clear"
+    the record's active role is of another boot             its deadline means nothing
+    the record says standby, no switch is running           and a service says it owns: twice in a row
+    Redis answers that there is no role, no lease known     the same, after a while in which an agent would have written one
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import signal
+import struct
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Protocol, Sequence
+
+from ftplugin.clock import SystemClock
+from ftplugin.config import ConfigError, NodeConfig
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.terms import Phase, Role, ServiceState
+from ftplugin.core.view import ServiceReading
+from ftplugin.report import Report
+from ftplugin.store.keys import Keys
+from ftplugin.store.runtime import LIMIT_S, RuntimeStore, connect
+from workers.adapters.runner import DaemonPool, SideBySide
+from workers.adapters.services import ServiceError, build
+
+POLL_S, POLL_S_MIN, POLL_S_MAX = 0.1, 0.05, 1.0
+TIMING_PERIOD_S = 1.0  # how often the poll's length is read
+STATUS_PERIOD_S = 1.0  # how often a standby node's services are asked
+NO_ROLE_GRACE_S = 5.0
+FILE_GRACE_S = 2.0  # a lease known from the file alone may have been renewed while no guard ran: ask Redis so long
+ROUND_PAUSE_S = 0.5
+SAY_AGAIN_S = 60.0
+OWNING = (ServiceState.ACTIVE, ServiceState.STARTING)
+FREE = (ServiceState.STANDBY, ServiceState.DEAD)
+SOURCE = "guard"
+
+_log = logging.getLogger("workers.guard")
+
+
+class Service(Protocol):
+    name: str
+    stop_limit_s: float
+
+    def demote(self, epoch: int) -> ServiceReading: ...
+
+    def status(self) -> ServiceReading: ...
+
+
+class Store(Protocol):
+    def read_role(self) -> RoleRecord | None: ...
+
+    def set_clear(self, epoch: int, clear: bool) -> bool: ...
+
+    def fetch(self, name: str) -> dict[str, Any] | None: ...
+
+
+class Clock(Protocol):
+    @property
+    def boot_id(self) -> str: ...
+
+    def now_s(self) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """The last lease that was read: until when (CLOCK_BOOTTIME), and under which epoch, the services may own."""
+
+    boot_id: str
+    epoch: int
+    deadline_s: float
+
+
+class LeaseFile:
+    """The remembered lease in a file of fixed size, overwritten in place: it also works on a full disk."""
+
+    _FORM = struct.Struct("=36sqd")
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self._said = False
+
+    def load(self, boot_id: str) -> Lease | None:
+        """The lease remembered under this boot; None when there is none: no service outlives a boot."""
+        try:
+            stored, epoch, deadline_s = self._FORM.unpack(self.path.read_bytes())
+        except (OSError, struct.error):
+            return None
+        if stored.rstrip(b"\0") != boot_id.encode()[:36]:
+            return None
+        return Lease(boot_id=boot_id, epoch=epoch, deadline_s=deadline_s)
+
+    def save(self, lease: Lease | None) -> None:
+        """None: services own nothing by now. A failure is said once and costs only the memory across a restart."""
+        lease = lease or Lease(boot_id="", epoch=0, deadline_s=0.0)
+        data = self._FORM.pack(lease.boot_id.encode()[:36], lease.epoch, lease.deadline_s)
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(descriptor, data, 0)
+            finally:
+                os.close(descriptor)
+            self._said = False
+        except OSError as error:
+            if not self._said:
+                self._said = True
+                _log.error("the lease cannot be remembered in %s: %s", self.path, error)
+
+
+class Guard:
+    """Watches one node's lease. ``store`` gives up within one poll; ``report`` takes (source, text)."""
+
+    def __init__(
+        self,
+        *,
+        store: Callable[[float], Store],
+        services: Sequence[Service],
+        clock: Clock,
+        lease_file: LeaseFile,
+        report: Callable[[str, str], None],
+    ) -> None:
+        """store: makes a store whose every answer takes at most the given seconds."""
+        self._make_store, self._services, self._clock = store, list(services), clock
+        self._file, self._report = lease_file, report
+        self._runner = SideBySide(DaemonPool(threads_max=2 * len(self._services) + 2))
+        self._poll_s = POLL_S
+        self._store = store(POLL_S)
+        self._stop_wanted = threading.Event()
+        self._lease = lease_file.load(clock.boot_id)
+        self._unread_until_s = clock.now_s() + FILE_GRACE_S
+        self._record: RoleRecord | None = None
+        self._suspect = ""
+        self._no_role_since_s: float | None = None
+        self._timing_due_s = self._status_due_s = 0.0
+        self._said: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Poll until ``stop``; the services are left as they are then."""
+        due_s = time.monotonic()
+        while not self._stop_wanted.wait(max(0.0, due_s - time.monotonic())):
+            self.poll()
+            left_s = self._lease.deadline_s - self._clock.now_s() if self._lease else self._poll_s
+            wake_s = min(self._poll_s, left_s) if left_s > 0 else self._poll_s  # at the deadline, not a poll later
+            due_s = max(due_s + wake_s, time.monotonic())
+
+    def stop(self) -> None:
+        self._stop_wanted.set()
+
+    def poll(self) -> None:
+        """One look, and what follows from it."""
+        self._learn(self._store.read_role())
+        reason = self._reason()
+        if reason:
+            self._demote(reason)
+        elif time.monotonic() >= self._timing_due_s:
+            self._timing_due_s = time.monotonic() + TIMING_PERIOD_S
+            self._read_timing()
+
+    # --- what is known
+
+    def _learn(self, record: RoleRecord | None) -> None:
+        self._record = record
+        if record is None:
+            return
+        self._unread_until_s = 0.0
+        if record.epoch:
+            self._no_role_since_s = None
+        elif self._no_role_since_s is None:
+            self._no_role_since_s = time.monotonic()
+        if record.role is Role.ACTIVE and record.boot_id == self._clock.boot_id:
+            lease = Lease(boot_id=record.boot_id, epoch=record.epoch, deadline_s=record.deadline_s)
+            if lease != self._lease and (record.deadline_s > self._clock.now_s() or not record.clear):
+                self._lease = lease
+                self._file.save(lease)
+            if record.clear and record.deadline_s > self._clock.now_s():
+                self._store.set_clear(record.epoch, False)  # resumed after an own demotion: it may own again
+        elif record.role is not Role.ACTIVE and record.epoch and record.clear and self._lease:
+            self._forget()  # demoted and confirmed by the agent
+
+    def _forget(self) -> None:
+        self._lease = None
+        self._file.save(None)
+
+    def _reason(self) -> str:
+        """Why the services must own nothing now; empty when they may, or when that cannot be told."""
+        now_s, lease, record = self._clock.now_s(), self._lease, self._record
+        if lease is not None:
+            if now_s >= max(lease.deadline_s, self._unread_until_s):
+                return f"the lease of epoch {lease.epoch} ran out {now_s - lease.deadline_s:.2f} s ago"
+            return ""
+        if record is None:
+            return ""
+        if record.role is Role.ACTIVE:
+            self._suspect = ""
+            if record.boot_id != self._clock.boot_id and not record.clear:
+                return f"the active role of epoch {record.epoch} is of an earlier boot"
+            return ""
+        return self._stray(record)
+
+    def _stray(self, record: RoleRecord) -> str:
+        """A node that is not active, with no switch running, whose services own something all the same."""
+        if record.phase is not Phase.READY or time.monotonic() < self._status_due_s:
+            return ""
+        since_s = self._no_role_since_s
+        if since_s is not None and time.monotonic() - since_s < NO_ROLE_GRACE_S:
+            return ""
+        readings = self._runner.side_by_side([s.status for s in self._services], max(STATUS_PERIOD_S, 2.0))
+        owning = ", ".join(r.name for r in readings if r is not None and r.state in OWNING)
+        suspect, self._suspect = self._suspect, owning
+        self._status_due_s = time.monotonic() + (self._poll_s if owning and not suspect else STATUS_PERIOD_S)
+        if owning and suspect:
+            self._suspect = ""
+            return f"this server is {record.role}, but {owning} owns"
+        return ""
+
+    def _read_timing(self) -> None:
+        value = (self._store.fetch("agent") or {}).get("guard_poll_s")
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return
+        poll_s = min(POLL_S_MAX, max(POLL_S_MIN, float(value)))
+        if poll_s != self._poll_s:
+            self._poll_s = poll_s
+            self._store = self._make_store(min(LIMIT_S, poll_s))
+
+    # --- what is done
+
+    def _demote(self, reason: str) -> None:
+        """Demote every service until each says it owns nothing, or until a newer lease was read."""
+        record, lease = self._record, self._lease
+        epoch = max(lease.epoch if lease else 0, record.epoch if record else 0)
+        started_s = time.monotonic()
+        if record is not None and record.clear:
+            self._store.set_clear(epoch, False)  # it owns something after all
+        self._say("start", f"{reason}; demoting {', '.join(s.name for s in self._services) or 'nothing'} by itself")
+        left, round_number = list(reversed(self._services)), 0
+        while left and not self._stop_wanted.is_set():
+            readings = self._round(left, epoch, one_by_one=round_number == 0)
+            left = [s for s in left if readings[s.name].state not in FREE]
+            if not left:
+                break
+            where = ", ".join(f"{s.name} is {readings[s.name].state} ({readings[s.name].detail})" for s in left)
+            self._say("left", f"not demoted yet: {where}")
+            if self._renewed(lease):
+                self._say("renewed", "the lease was renewed meanwhile; the guard stops demoting")
+                return
+            round_number += 1
+            epoch = max(epoch, self._record.epoch, self._record.seen_epoch) if self._record else epoch
+            self._stop_wanted.wait(ROUND_PAUSE_S)
+        if left:
+            return
+        if self._renewed(lease):
+            self._say("renewed", "the lease was renewed while the guard demoted: the agent has to promote again")
+            return
+        took_s = time.monotonic() - started_s
+        told = self._store.set_clear(max(epoch, self._record.epoch) if self._record else epoch, True)
+        untold = "" if told else "; Redis could not be told"
+        self._say("done", f"every service owns nothing after {took_s:.2f} s{untold}")
+        self._said.clear()
+        self._forget()
+
+    def _round(self, left: Sequence[Service], epoch: int, *, one_by_one: bool) -> dict[str, ServiceReading]:
+        """In reverse order, each within its stop limit; once one has not ended, all that are left side by side."""
+        readings: dict[str, ServiceReading] = {}
+        waiting = list(left)
+        while one_by_one and waiting:
+            service = waiting.pop(0)
+            readings |= self._side_by_side([service], epoch)
+            if readings[service.name].state not in FREE:
+                break
+        return readings | self._side_by_side(waiting, epoch)
+
+    def _side_by_side(self, services: Sequence[Service], epoch: int) -> dict[str, ServiceReading]:
+        if not services:
+            return {}
+        limit_s = max(s.stop_limit_s for s in services) + 0.1
+        answers = self._runner.side_by_side([_demotion(s, epoch) for s in services], limit_s)
+        return {
+            s.name: a or ServiceReading(name=s.name, state=ServiceState.UNKNOWN, detail="did not answer in its stop limit")
+            for s, a in zip(services, answers, strict=True)
+        }
+
+    def _renewed(self, lease: Lease | None) -> bool:
+        """Whether a valid lease has been read since; reads Redis once."""
+        self._learn(self._store.read_role())
+        now = self._lease
+        return now is not None and now != lease and now.deadline_s > self._clock.now_s()
+
+    def _say(self, kind: str, text: str) -> None:
+        """One line of FT_REPORT; while a demotion repeats, each kind of line once a minute."""
+        now_s = time.monotonic()
+        if now_s - self._said.get(kind, float("-inf")) < SAY_AGAIN_S:
+            return
+        self._said[kind] = now_s
+        _log.warning("%s", text)
+        self._report(SOURCE, text)
+
+
+def _demotion(service: Service, epoch: int) -> Callable[[], ServiceReading]:
+    return lambda: service.demote(epoch)
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT. Exit code 2: the configuration is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        config = NodeConfig.from_environment()
+        services = build(config.services)
+    except (ConfigError, ServiceError) as error:
+        print(f"guard: {error}", file=sys.stderr)
+        return 2
+    keys = Keys(config.prefix)
+    config.instance_dir.mkdir(parents=True, exist_ok=True)
+    guard = Guard(
+        store=lambda limit_s: RuntimeStore(connect(config.redis_url, limit_s), keys),
+        services=services,
+        clock=SystemClock(),
+        lease_file=LeaseFile(config.instance_dir / f"guard{'-' + config.prefix if config.prefix else ''}.lease"),
+        report=Report(config.instance_dir, config.log_days).line,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: guard.stop())
+    _log.info("watching %s", ", ".join(service.name for service in services) or "no service")
+    guard.run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

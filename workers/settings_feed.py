@@ -1,0 +1,67 @@
+"""Settings port of the workers: read by a thread of its own, so that a locked database never delays a tick or a lease."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Protocol
+
+from ftplugin.core.settings import Settings
+
+from .background import Periodic
+
+REREAD_S = 0.5
+
+
+class Store(Protocol):
+    """What is needed of ``SettingsStore``."""
+
+    def current(self) -> tuple[int, Settings]: ...
+
+    def previous(self) -> Settings | None: ...
+
+    def acknowledged(self, revision: int) -> None: ...
+
+    def adopt(self, document: Mapping[str, Any]) -> Any: ...
+
+
+class SettingsFeed:
+    """SettingsPort over a store whose reads may wait. ``current`` and ``previous`` answer from memory, at most 0.5 s old."""
+
+    def __init__(self, store: Store, reread_s: float = REREAD_S) -> None:
+        self._store = store
+        self._held: tuple[int, Settings, Settings | None] = (0, Settings(), None)
+        self._thread = Periodic("settings", self.read, lambda: reread_s)
+        self.read()
+
+    def read(self) -> None:
+        """Read the store now; what it last had stays in force while it cannot be read."""
+        revision, settings = self._store.current()
+        self._held = (revision, settings, self._store.previous())
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._thread.stop()
+
+    def current(self) -> tuple[int, Settings]:
+        revision, settings, _ = self._held
+        return revision, settings
+
+    def settings(self) -> Settings:
+        return self._held[1]
+
+    def previous(self) -> Settings | None:
+        return self._held[2]
+
+    def acknowledged(self, revision: int) -> None:
+        """Both nodes have this revision. Writes to the database only when that is news."""
+        held_revision, _, previous = self._held
+        if previous is None and held_revision == revision:
+            return
+        self._store.acknowledged(revision)
+        self.read()
+
+    def adopt(self, document: Mapping[str, Any]) -> None:
+        """Take the peer's settings if they are newer; live at the next look."""
+        self._store.adopt(document)
+        self.read()

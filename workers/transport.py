@@ -1,0 +1,38 @@
+"""The Redis transport of a node's worker: a garbled message is refused and counted instead of ending the worker.
+
+The peer may write to the switch queue. With kombu's own channel one line there that is no JSON object takes the worker down.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable
+
+from kombu.transport.redis import Channel, Transport
+
+GARBLED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+logger = logging.getLogger(__name__)
+
+
+class NodeChannel(Channel):
+    """Channel whose readers outlive a message that cannot be read."""
+
+    refused: Callable[[str], None] = staticmethod(lambda text: logger.error("refused: %s", text))
+
+    def _brpop_read(self, **options: Any) -> Any:
+        return self._guarded(super()._brpop_read, options)
+
+    def _receive(self) -> Any:
+        return self._guarded(super()._receive, {})
+
+    def _guarded(self, read: Callable[..., Any], options: dict[str, Any]) -> Any:
+        try:
+            return read(**options)
+        except GARBLED as error:
+            logger.debug("garbled message", exc_info=True)
+            type(self).refused(f"a message in the queue cannot be read: {type(error).__name__}: {error}")
+            return None
+
+
+class NodeTransport(Transport):
+    Channel = NodeChannel
