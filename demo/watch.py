@@ -34,12 +34,12 @@ def announce(cluster: Cluster) -> None:
     print("Try, in another terminal (what is killed is restarted by its supervisor, as on a real host):")
     for what, command in (
         ("see the processes of server #1", f"{one} status"),
-        ("kill its portal; its agent goes on", f"{one} signal KILL portal"),
+        ("kill its portal; it is restarted, no failover if that is soon enough", f"{one} signal KILL portal"),
         ("kill its agent; it is resumed", f"{one} signal KILL tick"),
         ("kill the service; it is restarted, no failover", f"{one} signal KILL cti"),
         ("freeze its workers; the guard lets go, server #2 takes over", f"{one} signal STOP tick switch"),
         ("… and let them run again", f"{one} signal CONT tick switch"),
-        ("kill all of server #1 at once, for good; server #2 takes over", f"kill -9 -- {_everything(cluster, 1)}"),
+        ("kill all of server #1 at once, for good; server #2 takes over", f"pkill -KILL --session {cluster.node(1).session}"),
         ("stop server #1; server #2 takes over", f"{one} stop all"),
         ("start server #1 again; it comes back as standby", f"{one} start all"),
         ("take the LAN away: the active one steps down", f"{_control(cluster, 'outside')} stop lan"),
@@ -48,11 +48,6 @@ def announce(cluster: Cluster) -> None:
     ):
         print(f"  # {what}\n  {command}")
     print("\nCtrl-C ends everything. Role changes:", flush=True)
-
-
-def _everything(cluster: Cluster, node: int) -> str:
-    """Shell words for every process id of the node, its supervisor first."""
-    return f"$(ps -o pid= --sid {cluster.node(node).session})"
 
 
 def _shown(path: os.PathLike[str]) -> str:
@@ -72,7 +67,8 @@ def _control(cluster: Cluster, group: str) -> str:
 def _situation(cluster: Cluster) -> dict[str, str]:
     words = {f"server #{n}": cluster.monitor(n) or "no answer" for n in (1, 2)}
     if cluster.config.with_balancer:
-        words["VIP"] = cluster.get(cluster.config.vip, "/ft/monitor?mod=FT")[1].strip() or "no answer"
+        status, body = cluster.get(cluster.config.vip, "/ft/monitor?mod=FT")
+        words["VIP"] = body.strip() if status == 200 else f"HTTP status {status}" if status else "no answer"
     owners = cluster.call_manager(op="owners").get("owners")
     counts: dict[str, int] = {}
     for holders in (owners or {}).values():

@@ -39,9 +39,10 @@ class Report:
         try:
             if day != self._day:
                 self.folder.mkdir(parents=True, exist_ok=True)
+            self._append(self.folder / f"FT_REPORT_{day}.txt", line.encode("utf-8", "backslashreplace"))
+            if day != self._day:
                 self._day = day
                 self.remove_old()
-            self._append(self.folder / f"FT_REPORT_{day}.txt", line.encode("utf-8", "backslashreplace"))
         except OSError as error:
             self._day = ""
             try:

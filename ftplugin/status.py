@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from .extension import Portal
 
 ACTIVE, STANDBY, ERROR = "Active (Primary)", "Standby (Backup)", "Error"
+VIP_TEXTS = {"self": "this server", "peer": "the other server", "both": "both servers", "nobody": "nobody"}
 DOCUMENTS = (AGENT, "decision", "view", "services", "switch", "pause", "ack_freeze", "manual")
 
 
 def status_of(ft: Portal) -> dict[str, Any]:
     """The status document: plain JSON values, times in seconds, keys with units last."""
-    revision, settings = ft.settings.cached()
+    revision, settings = ft.settings.current()
     snapshot = ft.runtime.snapshot(DOCUMENTS)
     documents = {name: snapshot.documents.get(name) or {} for name in DOCUMENTS}
     now_s, designation = ft.clock.now_s(), ft.designation(settings)
@@ -57,6 +58,7 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "active": next((s["designation"] for s in servers if s["word"] == "active"), None),
         "decision": documents["decision"],
         "vip": _words(view.get("vip"), "destination") or "unknown",
+        "vip_text": VIP_TEXTS.get(_words(view.get("vip"), "destination"), "not known"),
         "lan": _lan(view.get("lan")),
         "epoch": record.epoch,
         "seen_epoch": record.seen_epoch,

@@ -1,4 +1,7 @@
-"""The processes that act on a node: tick worker, switch worker, beat and guard. ``celery -A workers`` finds its application here."""
+"""The processes that act on a node: tick worker, switch worker, beat and guard.
+
+``celery -A workers`` finds its application here.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The Celery application of one node: JSON only, on the node-local Redis, every network call with a short limit.
 
-Nothing of Celery's defaults that waits is kept: reconnects step from 0.2 to 1 s (``consumer``, ``beat``), a sender gives up
-within about a second, and no message is taken off the queue before a thread is free to run it.
+Nothing of Celery's defaults that waits is kept: reconnects step from 0.2 to 1 s (``consumer``, ``beat``), a sender
+gives up within about a second, and no message is taken off the queue before a thread is free to run it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from ftplugin.config import NodeConfig
 from ftplugin.store.keys import Keys
@@ -19,7 +19,7 @@ from .node import MakeParts, Node
 
 CONNECT_LIMIT_S = 0.5
 ANSWER_LIMIT_S = 1.0
-HEALTH_CHECK_S = 2  # kombu drops a half-open connection after its BRPOP second plus two of these; its default needs 51 s
+HEALTH_CHECK_S = 2  # kombu drops a half-open connection after 1 s plus two of these; its default needs 51 s
 RESULT_KEEP_S = 86_400
 TICK_TASKS = ("workers.heartbeat", "workers.vip_destination", "workers.watchdog")
 SWITCH_TASKS = ("workers.switch", "workers.demote", "workers.recover")
@@ -45,8 +45,8 @@ def masked(url: str) -> str:
 def create_app(config: NodeConfig, make_parts: MakeParts | None = None) -> Celery:
     """The application of this node.
 
-    config: the node's configuration. make_parts: builds the agent and its ports when a worker starts; None takes the real
-    ones (``build.build_parts``).
+    config: the node's configuration. make_parts: builds the agent and its ports when a worker starts; None takes the
+    real ones (``build.build_parts``).
     """
     keys = Keys(config.prefix)
     app = Celery("workers", set_as_current=True, include=["workers.tasks"], task_cls="workers.tasks.base:NodeTask")
@@ -73,7 +73,7 @@ def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_pool_limit": None,
         "task_publish_retry": False,
-        "task_queues": (Queue(tick), Queue(switch)),
+        "task_queues": tuple(Queue(name, Exchange(name), routing_key=name) for name in (tick, switch)),
         "task_default_queue": tick,
         "task_routes": routes,
         "accept_content": ["json"],

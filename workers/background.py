@@ -57,7 +57,7 @@ class Periodic(threading.Thread):
 class Liveness:
     """Ends the process when ticks have stopped although Redis answers, so that its supervisor starts it afresh.
 
-    Time without Redis is no failure, nor is time in which nobody sends heartbeats (a beat beside this process that is dead).
+    Time without Redis is no failure, nor is time in which nobody sends heartbeats (a beat beside this process is dead).
     """
 
     def __init__(self, node: Node, *, leave: Callable[[int], Any] = os._exit) -> None:
@@ -75,7 +75,8 @@ class Liveness:
             return
         silent_s = time.monotonic() - max(self._counting_since_s, self._node.last_tick_s)
         if silent_s > limit_s:
-            text = f"no heartbeat was completed for {silent_s:.1f} s although Redis answers; this worker exits to be restarted"
+            text = f"no heartbeat was completed for {silent_s:.1f} s although Redis answers; this worker exits"
+            text += ", to be restarted by its supervisor"
             logger.critical(text)
             self._node.parts.log.report("workers", text)
             self._leave(EXIT_CODE)

@@ -1,8 +1,8 @@
 """The schedule: what is sent to the tick queue, how often, and how long it stays worth running.
 
-Unlike Celery's schedulers this one counts on the monotonic clock (a wall clock set back 60 s stops those for 60 s), keeps
-nothing on disk, and takes a new T within a second. Due times lie on a fixed grid. While Redis is away one message per
-entry waits, here, and is replaced by the next: nothing piles up, and the first one goes out as soon as Redis is back.
+Unlike Celery's schedulers this one counts on the monotonic clock (a wall clock set back 60 s stops those for 60 s),
+keeps nothing on disk, and takes a new T within a second. Due times lie on a fixed grid. While Redis is away one message
+per entry waits, here, and is replaced by the next: nothing piles up, and one goes out as soon as Redis is back.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class NodeScheduler(Scheduler):
 
     def setup_schedule(self) -> None:
         """The entries come from the settings at each pass, not from a file or from ``beat_schedule``."""
+        if not self.app.node.role:  # started as ``celery beat``, which has no boot steps
+            self.app.node.start("beat")
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due. Returns the seconds to wait until the next pass."""
@@ -105,9 +107,8 @@ class NodeScheduler(Scheduler):
                 self._link = self.app.connection_for_write()
                 self._link.connect()
             with self.app.amqp.Producer(self._link, auto_declare=False) as producer:
-                self.app.send_task(
-                    entry.task, producer=producer, expires=EXPIRES_PERIODS * entry.period_s, retry=False, ignore_result=True
-                )
+                expires_s = EXPIRES_PERIODS * entry.period_s
+                self.app.send_task(entry.task, producer=producer, expires=expires_s, retry=False, ignore_result=True)
         except Exception as error:  # kombu, redis and socket errors share no base class; each means: not sent
             self._broken(error)
             return False

@@ -5,15 +5,14 @@ Everything that is heavy is imported here and nowhere else, so that beat and the
 
 from __future__ import annotations
 
-import importlib
 import threading
-from typing import Any, Callable
+from typing import Any, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ftplugin.clock import SystemClock
-from ftplugin.config import NodeConfig
+from ftplugin.config import ConfigError, NodeConfig
 from ftplugin.core.settings import SettingsError, designation_of, parse_address
 from ftplugin.core.terms import Designation
 from ftplugin.core.view import LanReading
@@ -27,16 +26,19 @@ from ftplugin.store.settings_store import SettingsStore
 from . import __version__
 from .node import NotReady, Parts
 from .node_log import NodeLog
-from .ports import DispatchPort, LanPort, Ports
-from .settings_feed import SettingsFeed
+from .ports import DispatchPort, LanPort, Ports, ServicePort
+from .settings_feed import REREAD_S, SettingsFeed
 
 
 def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
-    """What a process of ``role`` ("tick", "switch", "beat") needs. Raises NotReady while the database cannot be used."""
+    """What a process of ``role`` ("tick", "switch", "beat") needs.
+
+    Raises NotReady while the database cannot be used, ConfigError when FT_SERVICES is wrong.
+    """
     database = _database(config)
     runtime = RuntimeStore(connect(config.redis_url), Keys(config.prefix))
     log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, database.record_event)
-    feed = SettingsFeed(SettingsStore(database, config.own_address))
+    feed = SettingsFeed(SettingsStore(database, config.own_address), REREAD_S if role == "tick" else 2 * REREAD_S)
     common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
     common |= {"check_database": lambda: _check(database), "stop": feed.stop}
     if role == "beat":
@@ -69,6 +71,15 @@ def _check(database: Database) -> str:
         return ""
     except (DatabaseUnreachable, SQLAlchemyError) as error:
         return str(error).splitlines()[0]
+
+
+def _services(config: NodeConfig) -> Sequence[ServicePort]:
+    from .adapters.services import ServiceError, build
+
+    try:
+        return build(config.services)
+    except ServiceError as error:
+        raise ConfigError(str(error)) from None
 
 
 class Whereabouts:
@@ -124,7 +135,12 @@ class LazyLan:
 
 
 def _ports(
-    config: NodeConfig, dispatch: DispatchPort, database: Database, runtime: RuntimeStore, log: NodeLog, feed: SettingsFeed
+    config: NodeConfig,
+    dispatch: DispatchPort,
+    database: Database,
+    runtime: RuntimeStore,
+    log: NodeLog,
+    feed: SettingsFeed,
 ) -> tuple[Ports, LazyLan]:
     from .adapters.agent_channel import AgentChannel
     from .adapters.lan_probe import LanProbe
@@ -133,7 +149,6 @@ def _ports(
     from .adapters.runner import DaemonPool, SideBySide
     from .adapters.vip_probe import VipProbe
 
-    build_services: Callable[..., Any] = importlib.import_module(".adapters.services", __package__).build
     clock, pool, where, keys = SystemClock(), DaemonPool(), Whereabouts(config, feed), Keys(config.prefix)
     shared: dict[str, Any] = {"settings": feed.settings, "designation": where.designation}
     peer_redis: dict[str, Any] = {"peer_user": config.peer_redis_user, "peer_password": config.peer_redis_password}
@@ -152,7 +167,12 @@ def _ports(
         own_url=config.redis_url, keys=keys, secret_keys=config.secret_keys, pool=pool, **peer_redis, **shared
     )
     votes = RedisVotes(
-        own_url=config.redis_url, keys=keys, clock=clock, witness_password=config.witness_password, **peer_redis, **shared
+        own_url=config.redis_url,
+        keys=keys,
+        clock=clock,
+        witness_password=config.witness_password,
+        **peer_redis,
+        **shared,
     )
     ports = Ports(
         clock=clock,
@@ -162,7 +182,7 @@ def _ports(
         votes=votes,
         runtime=runtime,
         journal=SqlJournal(database),
-        services=build_services(config.services),
+        services=_services(config),
         lan=lan_port,
         vip=VipProbe(**web, **shared),
         settings=feed,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Callable
 
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.rules import in_hours
 from ftplugin.core.settings import Settings
-from ftplugin.core.terms import Designation, Phase, Role, SplitStance, Tri
+from ftplugin.core.terms import Designation, Phase, ProbeCause, Role, SplitStance, Tri
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import ClusterView, LanReading, Pause, Probe, ServiceReading, SwitchOrder, VipReading, VoteReading
 
@@ -126,8 +126,6 @@ def _vote(ports: Ports, voter: str, limit_s: float) -> Callable[[], VoteReading]
 
 
 def _lost(started_s: float, ended_s: float) -> Probe:
-    from ftplugin.core.terms import ProbeCause
-
     return Probe(started_s=started_s, ended_s=ended_s, cause=ProbeCause.TIMEOUT, detail="the probe did not end in time")
 
 
@@ -152,4 +150,10 @@ def _invited(invite: dict[str, Any] | None, boot_id: str, now_s: float, timing: 
 
 def view_to_json(view: ClusterView) -> dict[str, Any]:
     """The view as the page reads it."""
-    return asdict(view)
+    return {f.name: _plain(getattr(view, f.name)) for f in fields(view)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value

@@ -31,11 +31,17 @@ class NodeConsumer(Consumer):
         def on_error(error: Exception, interval_s: float) -> None:
             nonlocal said_s
             if said_s is None or time.monotonic() - said_s > SAY_AGAIN_S:
-                logger.error("Redis %s (FT_REDIS_URL) cannot be reached: %s. Trying again until it answers.", url, error)
+                text = "Redis %s (FT_REDIS_URL) cannot be reached: %s. Trying again until it answers."
+                logger.error(text, url, error)
                 said_s = time.monotonic()
 
         conn = conn.ensure_connection(
-            on_error, None, interval_start=STEP_S, interval_step=STEP_S, interval_max=STEP_S_MAX, callback=maybe_shutdown
+            on_error,
+            None,
+            interval_start=STEP_S,
+            interval_step=STEP_S,
+            interval_max=STEP_S_MAX,
+            callback=maybe_shutdown,
         )
         if said_s is not None:
             logger.warning("Redis %s answers again.", url)

@@ -31,7 +31,8 @@ class CeleryDispatch:
     def switch(self, order: Mapping[str, Any]) -> bool:
         """Start the sequence ``order`` on the switch queue. False when Redis did not take it within a second."""
         options = dict(self._app.conf.broker_transport_options)
-        options |= {"socket_timeout": ANSWER_LIMIT_S, "socket_connect_timeout": ANSWER_LIMIT_S, "health_check_interval": 0}
+        options |= {"socket_timeout": ANSWER_LIMIT_S, "socket_connect_timeout": ANSWER_LIMIT_S}
+        options["health_check_interval"] = 0
         try:
             with self._app.connection_for_write(transport_options=options) as link:
                 with self._app.amqp.Producer(link, auto_declare=False) as producer:

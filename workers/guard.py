@@ -10,7 +10,7 @@ It never promotes. What it demotes when:
     a lease was read and its deadline has passed            whatever Redis says or does not say, unless it says "clear"
     the record's active role is of another boot             its deadline means nothing
     the record says standby, no switch is running           and a service says it owns: twice in a row
-    Redis answers that there is no role, no lease known     the same, after a while in which an agent would have written one
+    Redis answers "no role", and no lease was ever read     the same, after a while in which an agent would write one
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class Guard:
         if left:
             return
         if self._renewed(lease):
-            self._say("renewed", "the lease was renewed while the guard demoted: the agent has to promote again")
+            self._say("renewed", "the lease was renewed while the guard demoted; the agent must promote again")
             return
         took_s = time.monotonic() - started_s
         told = self._store.set_clear(max(epoch, self._record.epoch) if self._record else epoch, True)

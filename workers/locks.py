@@ -1,4 +1,4 @@
-"""One tick worker and one switch worker per node: a lock on a file of the instance folder, held as long as the process lives."""
+"""One tick worker and one switch worker per node: each holds a lock on a file of the instance folder while it lives."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Node:
     @property
     def parts(self) -> Parts:
         if self._parts is None:
-            raise RuntimeError("the node is not started: tasks run in a worker started by 'python -m workers' or 'celery -A workers'")
+            raise RuntimeError("the node is not started: tasks run in a worker, see 'python -m workers --help'")
         return self._parts
 
     @property

@@ -21,7 +21,10 @@ class NodeLog:
     """LogPort of a real node. Events are written by a thread: a locked database must not delay who reports one."""
 
     def __init__(
-        self, report: ReportLike, count_refused: Callable[[str], None], record_event: Callable[[str, dict[str, Any]], bool]
+        self,
+        report: ReportLike,
+        count_refused: Callable[[str], None],
+        record_event: Callable[[str, dict[str, Any]], bool],
     ) -> None:
         self._report, self._count_refused, self._record = report, count_refused, record_event
         self._events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue(EVENTS_WAITING_MAX)

@@ -2,10 +2,11 @@
 
 They start the same application as ``celery -A workers`` without its command line, which alone costs 12 MiB a process:
 
-    python -m workers tick      celery -A workers worker -Q ft-tick   -n tick@%h   -P threads -c 4 --without-gossip --without-mingle --without-heartbeat
-    python -m workers switch    celery -A workers worker -Q ft-switch -n switch@%h -P threads -c 4 --without-gossip --without-mingle --without-heartbeat
+    python -m workers tick      celery -A workers worker -Q ft-tick -n tick@%h
+    python -m workers switch    celery -A workers worker -Q ft-switch -n switch@%h
     python -m workers beat      celery -A workers beat
 
+(the workers with --without-gossip --without-mingle --without-heartbeat; the pool is in the configuration.)
 With FT_PREFIX=x the queues are ft-x-tick and ft-x-switch. ``tick --beat`` runs beat as a thread of the tick worker.
 """
 

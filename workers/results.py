@@ -10,8 +10,8 @@ from celery.backends.redis import RedisBackend
 class SwitchResults(RedisBackend):
     """Celery's Redis backend for senders that never wait for a result.
 
-    The stock one subscribes to each result it might be asked for: one more connection, held for as long as the sender lives,
-    that can block a tick when Redis is frozen.
+    The stock one subscribes to each result it might be asked for: one more connection, held for as long as the sender
+    lives, that can block a tick when Redis is frozen.
     """
 
     def on_task_call(self, producer: Any, task_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings port of the workers: read by a thread of its own, so that a locked database never delays a tick or a lease."""
+"""Settings port of the workers: a thread reads them, so that a locked database never delays a tick or a lease."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Store(Protocol):
 
 
 class SettingsFeed:
-    """SettingsPort over a store whose reads may wait. ``current`` and ``previous`` answer from memory, at most 0.5 s old."""
+    """SettingsPort over a store whose reads may wait: ``current`` and ``previous`` answer from memory.
+
+    reread_s: seconds between two looks of the thread.
+    """
 
     def __init__(self, store: Store, reread_s: float = REREAD_S) -> None:
         self._store = store

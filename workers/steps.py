@@ -10,11 +10,13 @@ from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker.state import maybe_shutdown
 
+from ftplugin.config import ConfigError
+
 from .locks import LockTaken
 from .transport import NodeChannel
 
 RECOVER_RETRY_S = 0.5
-EXIT_LOCKED = 75  # EX_TEMPFAIL of sysexits.h
+EXIT_USAGE, EXIT_LOCKED, EXIT_CONFIG = 64, 75, 78  # EX_USAGE, EX_TEMPFAIL, EX_CONFIG of sysexits.h
 logger = get_logger(__name__)
 
 
@@ -31,6 +33,9 @@ class NodeStep(bootsteps.StartStopStep):
         except LockTaken as error:
             logger.critical("%s", error)
             raise SystemExit(EXIT_LOCKED) from None
+        except ConfigError as error:
+            logger.critical("%s", error)
+            raise SystemExit(EXIT_CONFIG) from None
         NodeChannel.refused = staticmethod(lambda text: node.refuse("unreadable", text))
 
     def stop(self, worker: Any) -> None:
@@ -65,8 +70,9 @@ def _role(node: Any, queues: set[str]) -> str:
         if queues == {node.keys.queue(role)}:
             return role
     wanted = " or ".join(node.keys.queue(role) for role in ("tick", "switch"))
-    logger.critical("a worker consumes exactly one queue: start it with -Q %s (given: %s)", wanted, ", ".join(sorted(queues)))
-    raise SystemExit(64)
+    given = ", ".join(sorted(queues))
+    logger.critical("a worker consumes exactly one queue: start it with -Q %s (given: %s)", wanted, given)
+    raise SystemExit(EXIT_USAGE)
 
 
 @signals.worker_ready.connect

@@ -1,6 +1,7 @@
 """The Redis transport of a node's worker: a garbled message is refused and counted instead of ending the worker.
 
-The peer may write to the switch queue. With kombu's own channel one line there that is no JSON object takes the worker down.
+The peer may write to the switch queue. With kombu's own channel one line there that is no JSON object takes the worker
+down.
 """
 
 from __future__ import annotations

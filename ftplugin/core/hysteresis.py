@@ -7,7 +7,7 @@ time that only ages; losing it early could be dangerous, so no gap restarts it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Mapping
 
 from .settings import Settings
@@ -36,7 +36,7 @@ class Memory:
     frozen: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> Memory:

@@ -156,7 +156,8 @@ def _server_hosts(settings: Settings) -> set[object]:
 
 def _vip(settings: Settings) -> Iterator[Problem]:
     if not settings.vip_address:
-        for name, label in (("vip_test", "Test VIP address destination"), ("vip_urls", "Use VIP address to build URLs")):
+        labels = {"vip_test": "Test VIP address destination", "vip_urls": "Use VIP address to build URLs"}
+        for name, label in labels.items():
             if getattr(settings, name):
                 yield _error("vip_address", f"is required by '{label}'")
         if settings.balancer_kind is BalancerKind.FLOATING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -177,6 +178,7 @@ def parse_address(field: str, text: str) -> Address:
     return Address(parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
 
 
+@lru_cache(maxsize=64)
 def designation_of(own_address: str, settings: Settings) -> Designation:
     """Which server this node is. Raises SettingsError("own_address") unless it equals #1 or #2 (spec 4)."""
     own = parse_address("own_address", own_address)

@@ -19,6 +19,7 @@ since the last renewal lies at most one renewal period before the cut.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from .settings import Settings
@@ -51,6 +52,7 @@ class Timing:
     portal_period_s: float
 
     @classmethod
+    @lru_cache(maxsize=64)
     def of(cls, settings: Settings) -> Self:
         """Derive from settings; a set that ``rules.check`` refuses may give a lease that is not positive."""
         interval_s, timeout_s = settings.interval_s, settings.timeout_s

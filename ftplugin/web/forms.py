@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, Field, HiddenField, SelectField, StringField
+from wtforms import BooleanField, HiddenField, SelectField, StringField
+from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from ftplugin.core.settings import NAMES, Settings
@@ -125,7 +126,7 @@ def _field(row: Row) -> Any:
     if isinstance(default, bool):
         return BooleanField(row.label)
     if isinstance(default, BalancerKind):
-        return SelectField(row.label, choices=[(str(kind), KIND_LABELS[kind]) for kind in BalancerKind])
+        return SelectField(row.label, choices=[SelectChoice(str(kind), KIND_LABELS[kind]) for kind in BalancerKind])
     numeric = {"inputmode": "decimal"} if isinstance(default, (int, float)) else {}
     return StringField(row.label, render_kw={"autocomplete": "off", "spellcheck": "false", **numeric})
 
@@ -161,6 +162,3 @@ class SwitchForm(SafeForm):
 
 class ActionForm(SafeForm):
     """A button without fields."""
-
-
-__all__ = ["SECTIONS", "ActionForm", "Field", "SettingsForm", "SwitchForm", "filled"]

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 SWITCH_TASK = "workers.switch"
 CONNECT_LIMIT_S, ANSWER_LIMIT_S = 0.5, 0.5
-ORDER_EXPIRES_S = 60  # an order nobody took in a minute is dropped: judged on this host, by its own wall clock
+ORDER_EXPIRES_S = 20  # an order that nobody took by then is dropped: judged on this host, by its own wall clock
 
 
 class Producer:

@@ -117,7 +117,7 @@ def test_restart_keeps_the_process_and_comes_up_standby(cti: int, manager: int) 
 
     def anew() -> bool:
         try:
-            return order(cti, "/status")[1]["state"] == "standby"
+            return bool(order(cti, "/status")[1]["state"] == "standby")
         except OSError:
             return False
 

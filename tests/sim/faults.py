@@ -148,6 +148,18 @@ def slow_service(world: World, node: Node, lasts: float) -> None:
         service.start_s = world.random.choice((2.0, 8.0))
 
 
+def tick_hang(world: World, node: Node, lasts: float) -> None:
+    """Ticks stop (a hung task) while the lease timer goes on."""
+    node.hung_until = world.now + lasts
+
+
+def pause(world: World, node: Node, lasts: float) -> None:
+    """An administrator pauses automatic switching on both nodes, then resumes."""
+    for n in world.nodes.values():
+        n.redis.documents["pause"] = {"owner": "admin", "reason": "test"}
+    world.kernel.at(world.now + lasts, lambda: [n.redis.documents.pop("pause", None) for n in world.nodes.values()])  # type: ignore[arg-type,return-value]
+
+
 def switchover(world: World, node: Node, lasts: float) -> None:
     """An administrator asks for the other server."""
     active = [n for n in world.nodes.values() if n.answers_active()]
@@ -160,7 +172,7 @@ def switchover(world: World, node: Node, lasts: float) -> None:
 FAULTS: tuple[Callable[[World, Node, float], None], ...] = (
     lan_cut, link_cut, one_way, witness_cut, witness_down, witness_wipe, gateway_reboot, loss, delay, crash, boot_both,
     freeze_node, freeze_process, freeze_worker_and_redis, kill_process, kill_all, redis_wipe, vip_moves, clock_step, slow_service,
-    switchover,
+    switchover, tick_hang, pause,
 )  # fmt: skip
 
 

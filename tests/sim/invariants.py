@@ -71,8 +71,17 @@ class Invariants:
             self.fail(f"I-G epoch {record.epoch} acts before it is durable")
         if record.deadline_s > node.now_s() and record.boot_id == node.boot_id:
             self.check_answers(node)
+        if fresh and stored is not None and stored.role is not Role.ACTIVE:
+            self.check_promotion(node)
 
-    def on_renew(self, node: Node) -> None:
+    def on_renew(self, node: Node, deadline_s: float) -> None:
+        """I-D: the deadline counts from before the request, and an expired lease is never revived."""
+        if deadline_s > node.renew_began_s + self.world.timing.lease_s + 0.005:
+            self.fail(f"I-D {node.designation} counts its lease from after the request")
+        if node.redis.role is not None and node.now_s() > node.redis.role.deadline_s + 0.05:
+            self.fail(f"I-D {node.designation} revives a lease that had run out")
+        if self.world.now - node.ticked_at > 2 * self.world.timing.interval_s + self.world.timing.timeout_s + 0.1:
+            self.fail(f"I-A {node.designation} renews its lease without ticks")
         self.check_answers(node)
 
     def check_answers(self, about_to: Node | None = None) -> None:
@@ -82,6 +91,17 @@ class Invariants:
             if self.world.settings.witness or not any(self.resumed_lately(n) for n in active):
                 self.fail("I-A both nodes answer ACTIVE")
 
+    def check_promotion(self, node: Node) -> None:
+        """A promotion that the peer did not confirm comes no sooner than (N-1)*T after the end of the first bad probe."""
+        peer = node.peer.redis.role
+        confirmed = peer is not None and peer.clear and node.peer.up
+        if confirmed or self.split_excused():
+            return
+        if node.first_bad_end is None:
+            self.fail(f"I-D {node.designation} promotes itself although its last probe was good and the peer did not stop")
+        elif self.world.now - node.first_bad_end < self.world.timing.hold_s - 0.001:
+            self.fail(f"I-D {node.designation} promotes itself {self.world.now - node.first_bad_end:.3f} s after the first bad probe")
+
     def on_decision(self, node: Node, decision: Any) -> None:
         """I-F: no promotion on streaks older than the last gap. I-D: an isolated active gives up in time."""
         timing, now = self.world.timing, self.world.now
@@ -90,6 +110,9 @@ class Invariants:
                 invited = "invite" in node.redis.documents
                 if not invited:
                     self.fail(f"I-F {node.designation} promotes {now - node.gap_at:.2f} s after a gap")
+        promotes = any(a.name.startswith("PROMOTE") for a in decision.actions)
+        if promotes and decision.rule != "M1" and now - node.gateway_seen > timing.lease_s:
+            self.fail(f"I-D {node.designation} promotes by {decision.rule} without a LAN")
         self.check_isolated(node)
         self.check_answers()
 

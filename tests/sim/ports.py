@@ -59,6 +59,14 @@ class SimPeer(_Base):
     """HTTP between the portals."""
 
     def probe(self, limit_s: float, *, check_body: bool) -> Probe:
+        probe = self._hedged(limit_s)
+        if probe.good:
+            self.node.first_bad_end = None
+        elif self.node.first_bad_end is None:
+            self.node.first_bad_end = self.world.now
+        return probe
+
+    def _hedged(self, limit_s: float) -> Probe:
         began = self.node.now_s()
         start = self.world.now
         for share in HEDGES:
@@ -335,8 +343,8 @@ class SimRuntime(_Base):
             return "missing"
         if role.epoch != epoch or role.role is not Role.ACTIVE:
             return "other"
+        self.world.invariants.on_renew(self.node, deadline_s)
         self.node.redis.role = replace(role, deadline_s=deadline_s, boot_id=boot_id)
-        self.world.invariants.on_renew(self.node)
         return "ok"
 
     def see_epoch(self, epoch: int) -> bool:

@@ -104,7 +104,10 @@ class Node:
         self.wall_offset = 0.0
         self.boot_offset = 0.0
         self.thawed_at = -1e9
-        self.gap_at = self.ticked_at = -1e9
+        self.gap_at = self.ticked_at = self.gateway_seen = -1e9
+        self.first_bad_end: float | None = None
+        self.renew_began_s = 0.0
+        self.hung_until = -1e9
         self.config = NodeConfig.of(
             {"FT_OWN_ADDRESS": ADDRESS[designation], "FT_SECRET_KEYS": [KEY], "FT_WATCHDOG_RESTARTS_MAX": 1000}
         )
@@ -311,7 +314,7 @@ class World:
             self.kernel.spawn(process, lambda: (agent.recover(), self.deliver(node)))
             return
         self.kernel.spawn(process, lambda: self._tick_loop(node, agent))
-        self.kernel.spawn(process, lambda: self._every(lambda: agent.renew_lease(), lambda: agent.renew_period_s()))
+        self.kernel.spawn(process, lambda: self._every(lambda: self._renew(node, agent), lambda: agent.renew_period_s()))
         self.kernel.spawn(process, lambda: self._every(lambda: self._look_around(node), lambda: self.timing.lan_period_s))
         self.kernel.spawn(process, lambda: self._every(agent.watch_services, lambda: 1.0, self.random.random()))
         if self.settings.vip_address:
@@ -324,13 +327,17 @@ class World:
             call()
             due = max(due + period(), self.now)
 
+    def _renew(self, node: Node, agent: Agent) -> None:
+        node.renew_began_s = node.now_s()
+        agent.renew_lease()
+
     def _tick_loop(self, node: Node, agent: Agent) -> None:
         """Beat and broker: fixed rate with jitter; no tick while the node's Redis is away; a late one does not pile up."""
         interval = self.timing.interval_s
         due = self.now + self.random.uniform(0, interval)
         while True:
             self.kernel.sleep(due + self.random.uniform(0, 0.01) - self.now)
-            if node.runs("redis"):
+            if node.runs("redis") and self.now >= node.hung_until:
                 if self.now - node.ticked_at > self.timing.stale_s:
                     node.gap_at = self.now
                 node.ticked_at = self.now
@@ -349,7 +356,7 @@ class World:
         before = node.now_s()
         node.lan_answers = self.reaches(node.designation, "gateway")
         if node.lan_answers:
-            node.lan_seen = before
+            node.lan_seen, node.gateway_seen = before, self.now
         if node.runs("portal"):
             node.portal_seen = before
 

@@ -1,1 +1,1 @@
-"""The real adapters behind the ports of ``workers/ports.py``. Empty on purpose: the guard imports only what it needs."""
+"""The real adapters behind the ports of ``workers/ports.py``. Empty: the guard imports only what it needs."""

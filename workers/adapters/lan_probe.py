@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class LanProbe:
-    """LanPort. settings, own_address (IP), own_url (of the own portal): asked at every turn, so that changes go live."""
+    """LanPort. settings, own_address (IP), own_url (of the own portal): asked at every turn: changes go live."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The start programs of ``workers`` with an agent that only writes down what it is told to do.
 
-Real: Celery, Redis, processes, locks, threads. The agent's calls are lines of ``calls.jsonl`` in the instance folder, its
-settings are read from ``settings.json`` there.
+Real: Celery, Redis, processes, locks, threads. The agent's calls are lines of ``calls.jsonl`` in the instance folder,
+its settings are read from ``settings.json`` there.
 """
 
 from __future__ import annotations

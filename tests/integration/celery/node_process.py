@@ -54,6 +54,7 @@ class NodeProcesses:
         self.client = redis.Redis(
             port=self.port, password="secret", socket_timeout=1, socket_connect_timeout=1, decode_responses=True
         )
+        self.environ: dict[str, str] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self.redis: subprocess.Popen[bytes] | None = None
 
@@ -62,9 +63,10 @@ class NodeProcesses:
         temporary.write_text(json.dumps(settings))
         temporary.replace(self.folder / "settings.json")
 
-    def start_redis(self, wait: bool = True) -> float:
+    def start_redis(self) -> float:
         """Start Redis and return the moment it answers (monotonic clock)."""
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", "secret"]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        options += ["--requirepass", "secret"]
         self.redis = self._spawn([redis_binary(), *options, "--dir", str(self.folder)], "redis.log")
         wait_for("Redis answers", self._pings, 5)
         return time.monotonic()
@@ -79,19 +81,19 @@ class NodeProcesses:
         return self._spawn([sys.executable, "-m", self._program, *arguments], log or f"{arguments[0]}.log")
 
     def start_celery(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return self._spawn([sys.executable, "-m", "celery", "-A", "workers", *arguments], f"celery-{arguments[0]}.log")
+        return self._spawn([sys.executable, "-m", "celery", "-A", "workers", *arguments], f"{arguments[0]}.log")
 
     def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
-        environ = dict(os.environ)
-        environ |= {
+        environ = dict(os.environ) | self.environ | {
             "FT_REDIS_URL": self.url,
             "FT_INSTANCE_DIR": str(self.folder),
             "FT_SECRET_KEYS": json.dumps([KEY]),
             "FT_OWN_ADDRESS": "127.0.0.1:18001",
-            "FT_WATCHDOG_INTERVAL_S": os.environ.get("WD", "1.0"),
+            "FT_WATCHDOG_INTERVAL_S": "1.0",
         }
+        nothing = subprocess.DEVNULL
         with (self.folder / log).open("ab") as file:
-            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=file, stderr=file, stdin=nothing)
         self._processes.append(process)
         return process
 

@@ -52,7 +52,8 @@ class RedisProcess:
     def __init__(self, folder: pathlib.Path) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        arguments += ["--dir", str(folder)]
         self.process = subprocess.Popen([redis_binary(), *arguments], stdout=subprocess.DEVNULL)
         client = redis.Redis(port=self.port)
         end_s = time.monotonic() + 10
@@ -205,5 +206,3 @@ def served(site: Site) -> Iterator[tuple[Site, str, int]]:
     yield site, "127.0.0.1", server.effective_port
     server.close()
     server.task_dispatcher.shutdown()
-
-

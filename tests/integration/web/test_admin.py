@@ -145,7 +145,8 @@ def test_first_settings_are_entered_and_saved(make_site: MakeSite) -> None:
     site = make_site()
     browser = Browser(site)
     assert f"enter its address {OWN} as server address #1 or #2" in browser.page()
-    answer = browser.save(server1_address=OWN, server2_address=PEER, enabled="y", lan_references="10.0.0.1 tcp:10.0.0.9:80")
+    hosts = "10.0.0.1 tcp:10.0.0.9:80"
+    answer = browser.save(server1_address=OWN, server2_address=PEER, enabled="y", lan_references=hosts)
     assert answer.status_code == 302, answer.text
     revision, settings = site.portal.settings.current()
     assert (revision, settings.enabled, settings.lan_references) == (1, True, ("10.0.0.1", "tcp:10.0.0.9:80"))
@@ -231,7 +232,8 @@ def test_both_servers_in_the_guide_s_words(browser: Browser) -> None:
 
 def test_a_start_shows_its_progress(browser: Browser) -> None:
     browser.site.role(Role.ACTIVE, phase=Phase.STARTING)
-    browser.site.portal.runtime.publish("services", {"cti": {"state": "starting", "progress": 3, "total": 8, "detail": ""}})
+    reading = {"state": "starting", "progress": 3, "total": 8, "detail": ""}
+    browser.site.portal.runtime.publish("services", {"cti": reading})
     assert "starting 3/8" in server(browser.page(), 1)
 
 
@@ -359,7 +361,9 @@ def test_the_day_s_log_is_shown_as_text(browser: Browser) -> None:
     assert re.search(r"\d{4}/\d\d/\d\d_\d\d:\d\d:\d\d:\d{3} agent : saw <script>.* and more", html.unescape(text))
 
 
-@pytest.mark.parametrize("day", ["../ft.sqlite3", "FT_REPORT_250101.txt/../x", "/etc/passwd", "FT_REPORT_２５０１０１.txt", "a\0"])
+@pytest.mark.parametrize(
+    "day", ["../ft.sqlite3", "FT_REPORT_250101.txt/../x", "/etc/passwd", "FT_REPORT_２５０１０１.txt", "a\0"]
+)
 def test_no_file_but_a_day_s_log(browser: Browser, day: str) -> None:
     assert browser.client.get(ADMIN + "log", query_string={"day": day}).status_code == 400
     assert browser.client.get(ADMIN + "log", query_string={"day": "FT_REPORT_000101.txt"}).status_code == 404

@@ -110,7 +110,14 @@ def test_switch_is_handed_to_the_switch_worker(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"target": "server3"}, {"target": None}, {"expected_active": "x"}, {"reason": "x" * 501}, {"actor": 3}, {"switch_id": ""}],
+    [
+        {"target": "server3"},
+        {"target": None},
+        {"expected_active": "x"},
+        {"reason": "x" * 501},
+        {"actor": 3},
+        {"switch_id": ""},
+    ],
 )
 def test_switch_order_in_a_wrong_form_is_refused(site: Site, change: dict) -> None:
     body = {"target": "server1", "expected_active": None, "actor": "ann", "reason": "r", "switch_id": "1"}

@@ -94,7 +94,9 @@ def test_edits_on_both_sides_the_later_wins_and_the_loser_is_kept(tmp_path: path
     assert name == "settings_conflict" and '"threshold": 6' in facts
 
 
-@pytest.mark.parametrize("document", [{}, {"revision": "x"}, {"revision": 9, "saved_at": 1, "values": {"threshold": "x"}}])
+@pytest.mark.parametrize(
+    "document", [{}, {"revision": "x"}, {"revision": 9, "saved_at": 1, "values": {"threshold": "x"}}]
+)
 def test_an_unreadable_document_of_the_peer_is_refused(database: Database, document: dict) -> None:
     store = SettingsStore(database)
     assert not store.adopt(document)

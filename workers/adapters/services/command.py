@@ -70,7 +70,7 @@ class Running:
                 if time.monotonic() < self._deadline_s:
                     return None
                 return self.kill(f"killed after its limit of {self._limit_s:g} s")
-            self._end(Ended(code=self._process.returncode, output=self._tail()))
+            return self._end(self._process.returncode, "")
         return self._ended
 
     def kill(self, why: str) -> Ended:
@@ -82,18 +82,18 @@ class Running:
                 except ProcessLookupError:
                     _log.debug("command group %d had ended already", self._process.pid)
                 self._process.wait()
-        return self._end(Ended(code=None, output=f"{why}: {self._tail()}".rstrip(": ")))
+        return self._end(None, why)
 
-    def _end(self, ended: Ended) -> Ended:
+    def _end(self, code: int | None, why: str) -> Ended:
+        """First come, first kept: the caller, the thread that keeps the limit and a demotion may all end it."""
         with self._lock:
             if self._ended is None:
-                self._ended = ended
+                tail = self._tail()
+                self._ended = Ended(code=code, output=": ".join(filter(None, (why, tail))))
                 self._output.close()
             return self._ended
 
     def _tail(self) -> str:
-        if self._output.closed:
-            return ""
         size = os.fstat(self._output.fileno()).st_size
         raw = os.pread(self._output.fileno(), OUTPUT_BYTES, max(0, size - OUTPUT_BYTES))
         return " / ".join(raw.decode("utf-8", "replace").split("\n")).strip(" /")
@@ -116,7 +116,7 @@ class CommandService:
         """Limits in seconds. Raises ValueError naming the field."""
         for field, argv in (("start", start), ("stop", stop), ("status", status), ("restart", restart)):
             if isinstance(argv, (str, bytes)) or not all(isinstance(word, str) for word in argv):
-                raise ValueError(f'{field}: must be a list of texts such as ["systemctl", "{field}", "x"] (got {argv!r})')
+                raise ValueError(f'{field}: must be a list such as ["systemctl", "{field}", "x"] (got {argv!r})')
         self.name, self.start_limit_s, self.stop_limit_s = name, start_limit_s, stop_limit_s
         self._start, self._stop, self._status, self._restart = start, stop, status, restart
         self._lock = threading.Lock()

@@ -1,0 +1,1 @@
+"""Adapters and guard against real sockets, Redis processes and commands."""
