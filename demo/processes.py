@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ class Supervision:
         """Start supervisord and wait until it answers. Raises ProcessError."""
         if self._process is not None:
             raise ProcessError(f"{self.name} is already started; stop or kill it first")
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         log = self.config.with_name("supervisord.out")
         command = [sys.executable, "-m", "demo.supervise", str(os.getpid()), "-c", str(self.config), "-n"]
         with log.open("ab") as out:
@@ -164,6 +166,8 @@ class Supervision:
         while set(session_members(self._process.pid)) - {self._process.pid} and time.monotonic() < end_s:
             time.sleep(0.02)
         self.kill_everything()
+        if self.socket.parent != self.config.parent:  # moved, since its path was too long
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def _reap(self) -> None:
         if self._process is not None:

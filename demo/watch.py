@@ -39,7 +39,7 @@ def announce(cluster: Cluster) -> None:
         ("kill the service; it is restarted, no failover", f"{one} signal KILL cti"),
         ("freeze its workers; the guard lets go, server #2 takes over", f"{one} signal STOP tick switch"),
         ("… and let them run again", f"{one} signal CONT tick switch"),
-        ("kill all of server #1 at once, for good; server #2 takes over", f"pkill -KILL --session {cluster.node(1).session}"),
+        ("kill all of server #1 at once, for good", f"pkill -KILL --session {cluster.node(1).session}"),
         ("stop server #1; server #2 takes over", f"{one} stop all"),
         ("start server #1 again; it comes back as standby", f"{one} start all"),
         ("take the LAN away: the active one steps down", f"{_control(cluster, 'outside')} stop lan"),

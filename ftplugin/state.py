@@ -47,7 +47,6 @@ def node_state(
     settings: Settings,
     clock: SystemClock,
     version: str,
-    asked_by_peer: bool = False,
 ) -> NodeState | None:
     """The state to sign, from a snapshot with the document "agent". None: Redis did not answer."""
     record = snapshot.role
@@ -56,7 +55,7 @@ def node_state(
     now_s = clock.now_s()
     agent = snapshot.documents.get(AGENT) or {}
     left_s = lease_left_s(record, clock.boot_id, now_s)
-    heard_age_s = None if snapshot.heard_s is None else now_s - snapshot.heard_s
+    heard_s = agent.get("peer_heard_s") if agent.get("boot_id") == clock.boot_id else None
     return NodeState(
         designation=designation,
         role=record.role,
@@ -67,7 +66,7 @@ def node_state(
         lease_left_s=left_s,
         clear=record.clear and left_s <= 0,
         stance=_stance(agent.get("stance")),
-        heard_asker_age_s=0.0 if asked_by_peer else None if heard_age_s is None or heard_age_s < 0 else heard_age_s,
+        heard_asker_age_s=now_s - heard_s if isinstance(heard_s, (int, float)) else None,
         healthy=bool(agent.get("healthy", False)),
         eligible=bool(agent.get("eligible", False)),
         enabled=bool(agent.get("enabled", settings.enabled)),

@@ -246,6 +246,7 @@ class Agent:
         for action in decision.actions:
             if action is Action.RESUME:
                 self.resolved = True
+                self.renew_lease()  # at once: the worker was away for a part of the lease
             elif action is Action.BECOME_STANDBY:
                 self._become_standby()
             elif action in (Action.PROMOTE, Action.PROMOTE_CONFIRMED):

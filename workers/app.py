@@ -7,7 +7,7 @@ gives up within about a second, and no message is taken off the queue before a t
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
@@ -59,6 +59,11 @@ def create_app(config: NodeConfig, make_parts: MakeParts | None = None) -> Celer
     return app
 
 
+def _queue(name: str) -> Any:
+    make_queue, make_exchange = cast(Any, Queue), cast(Any, Exchange)  # kombu has no annotations
+    return make_queue(name, make_exchange(name), routing_key=name)
+
+
 def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
     tick, switch = keys.queue("tick"), keys.queue("switch")
     routes: dict[str, dict[str, str]] = {name: {"queue": tick} for name in TICK_TASKS}
@@ -73,7 +78,7 @@ def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_pool_limit": None,
         "task_publish_retry": False,
-        "task_queues": tuple(Queue(name, Exchange(name), routing_key=name) for name in (tick, switch)),
+        "task_queues": tuple(_queue(name) for name in (tick, switch)),
         "task_default_queue": tick,
         "task_routes": routes,
         "accept_content": ["json"],

@@ -31,8 +31,8 @@ class NodeConsumer(Consumer):
         def on_error(error: Exception, interval_s: float) -> None:
             nonlocal said_s
             if said_s is None or time.monotonic() - said_s > SAY_AGAIN_S:
-                text = "Redis %s (FT_REDIS_URL) cannot be reached: %s. Trying again until it answers."
-                logger.error(text, url, error)
+                text = "Redis %s (FT_REDIS_URL) cannot be reached: %s Trying again until it answers."
+                logger.error(text, url, str(error).rstrip(".") + ".")
                 said_s = time.monotonic()
 
         conn = conn.ensure_connection(
@@ -48,6 +48,17 @@ class NodeConsumer(Consumer):
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0
         return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Drop the broken connection. What closing it raises must not end the worker.
+
+        kombu 5.7 raises an AttributeError there when a message was taken but not yet acknowledged as Redis died.
+        """
+        try:
+            super().on_connection_error_after_connected(exc)
+        except Exception as error:
+            logger.warning("closing the broken connection to Redis: %r", error)
+            self.connection = None
 
     # Celery drops each of these with a log line; here they are counted too, for the page.
 

@@ -288,7 +288,7 @@ class Guard:
         limit_s = max(s.stop_limit_s for s in services) + 0.1
         answers = self._runner.side_by_side([_demotion(s, epoch) for s in services], limit_s)
         return {
-            s.name: a or ServiceReading(name=s.name, state=ServiceState.UNKNOWN, detail="did not answer in its stop limit")
+            s.name: a or ServiceReading(name=s.name, state=ServiceState.UNKNOWN, detail="no answer in its stop limit")
             for s, a in zip(services, answers, strict=True)
         }
 

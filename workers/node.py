@@ -125,6 +125,8 @@ class Node:
         self.last_tick_s = time.monotonic()
         for thread in self._threads:
             thread.start()
+        if role == "tick":  # a restarted worker decides at once: waiting for beat could cost it its lease (C0)
+            threading.Thread(target=self.heartbeat, name="first tick", daemon=True).start()
 
     def _build(self, keep_waiting: Callable[[], None]) -> Parts:
         make = self._make_parts or _real_parts()
@@ -147,13 +149,13 @@ class Node:
 
     # --- work of the tasks ----------------------------------------------------------------------------------------
 
-    def run_once(self, name: str, work: Callable[[], Any]) -> bool:
-        """Run ``work`` unless the same work is running here: then return False at once and count it.
+    def run_once(self, name: str, work: Callable[[], Any], wait_s: float = 0.0) -> bool:
+        """Run ``work`` unless the same work is still running here after ``wait_s``: then return False and count it.
 
         What it raises is logged when it changes and counted, so that one bad tick does not fill the log.
         """
         lock = self._running.setdefault(name, threading.Lock())
-        if not lock.acquire(blocking=False):
+        if not (lock.acquire(timeout=wait_s) if wait_s > 0 else lock.acquire(blocking=False)):
             self.skipped[name] = self.skipped.get(name, 0) + 1
             self.parts.log.event("overlap", task=name, count=self.skipped[name])
             return False
@@ -171,6 +173,11 @@ class Node:
             return True
         finally:
             lock.release()
+
+    def heartbeat(self) -> None:
+        """One tick, never two at once. With t = T and a dead peer each tick takes a whole interval: the next one is then
+        due a moment before this one ends and waits for it, since a skipped tick would double the failover time."""
+        self.run_once("heartbeat", self.tick, wait_s=self.settings().interval_s / 2)
 
     def tick(self) -> None:
         """One heartbeat; remembers when it was completed, for the liveness check."""

@@ -69,7 +69,7 @@ def _active(view: ClusterView, memory: Memory, settings: Settings, timing: Timin
     if view.lease_deadline_s is None or view.now_s >= view.lease_deadline_s:
         return Diagnosis.LEASE_LOST
     if view.peer_state is not None and view.peer_state.is_active:
-        return Diagnosis.SPLIT_LOSE if yields(view) else Diagnosis.SPLIT_STAY
+        return Diagnosis.SPLIT_LOSE if yields(view, settings) else Diagnosis.SPLIT_STAY
     if view.progress_age_s is not None and view.progress_age_s > stall_limit_s(timing):
         return Diagnosis.STALLED
     if view.switching:
@@ -97,12 +97,14 @@ def peer_is_heard(peer_heard_s: float | None, now_s: float, timing: Timing) -> b
     return peer_heard_s is not None and now_s - peer_heard_s <= timing.stale_s
 
 
-def yields(view: ClusterView) -> bool:
-    """X1: who loses when two are active. The VIP decides; else server2 loses; if both would lose, server2 does."""
+def yields(view: ClusterView, settings: Settings) -> bool:
+    """X1: who loses when two are active. The VIP decides if it is tested; else server2 loses. Ties (both would lose, or
+    both would stay, since server1 cannot see the VIP that server2 has) go against server2."""
     peer = view.peer_state
-    if view.vip.destination is VipDestination.SELF:
-        return False
-    if view.vip.destination is VipDestination.PEER:
+    vip = view.vip.destination if settings.vip_test else VipDestination.UNKNOWN
+    if vip is VipDestination.SELF:
+        return view.designation is Designation.SERVER2 and peer is not None and peer.stance is SplitStance.STAY
+    if vip is VipDestination.PEER:
         both_yield = peer is not None and peer.stance is SplitStance.YIELD
         return not (both_yield and view.designation is Designation.SERVER1)
     if peer is not None and peer.stance is SplitStance.YIELD:

@@ -178,7 +178,7 @@ class RuntimeStore:
         progress = "" if record.progress_s is None else repr(record.progress_s)
         arguments = [record.role, record.phase, record.epoch, record.boot_id, repr(record.deadline_s)]
         arguments += [int(record.clear), progress, repr(record.since_wall_s)]
-        return self._run(self._write, *arguments) == 1
+        return bool(self._run(self._write, *arguments) == 1)
 
     def renew(self, epoch: int, deadline_s: float, boot_id: str) -> str:
         """"ok", "missing", "other" (another epoch or role is stored) or "silent" (no answer)."""
@@ -187,13 +187,13 @@ class RuntimeStore:
 
     def see_epoch(self, epoch: int) -> bool:
         """From now on no role below this epoch can become active here."""
-        return self._run(self._see, epoch) == 1
+        return bool(self._run(self._see, epoch) == 1)
 
     def set_progress(self, epoch: int, phase: Phase, progress_s: float) -> bool:
-        return self._run(self._progress, epoch, phase, repr(progress_s)) == 1
+        return bool(self._run(self._progress, epoch, phase, repr(progress_s)) == 1)
 
     def set_clear(self, epoch: int, clear: bool) -> bool:
-        return self._run(self._clear, epoch, int(clear)) == 1
+        return bool(self._run(self._clear, epoch, int(clear)) == 1)
 
     def _run(self, script: Any, *arguments: Any) -> Any:
         try:

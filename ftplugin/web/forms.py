@@ -98,10 +98,10 @@ KIND_LABELS = {
 }
 
 
-class SafeForm(FlaskForm):
+class SafeForm(FlaskForm):  # type: ignore[misc]
     """Always with a CSRF token, whatever the portal's WTF_CSRF_ENABLED says."""
 
-    class Meta(FlaskForm.Meta):
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
         csrf = True
 
 

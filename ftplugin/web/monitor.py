@@ -120,7 +120,6 @@ def sign_state(
         settings=ft.settings.cached()[1],
         clock=ft.clock,
         version=ft.version,
-        asked_by_peer=asker is not designation,
     )
     if state is not None:
         response.headers[protocol.STATE_HEADER] = protocol.make_state(

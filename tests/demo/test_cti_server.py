@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 from typing import Iterator
 
 import pytest
@@ -168,6 +169,24 @@ def test_frozen_and_resumed_it_owns_nothing_and_believes_no_old_order(
     in_state(port, "standby")
     assert order(port, "/promote", {"epoch": 1, "lease_s": 5})[0] in (409, 503)
     assert len(oracle.read_history(history)) == granted, "it registered a port after it was resumed"
+
+
+def test_an_order_that_waited_while_it_was_frozen_is_refused_when_it_is_resumed(
+    checking: tuple[int, subprocess.Popen[bytes]], history: pathlib.Path
+) -> None:
+    port, process = checking
+    late = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        late.request("POST", "/promote", '{"epoch": 2, "lease_s": 600}')
+        sent_s = time.monotonic()
+        eventually(lambda: time.monotonic() - sent_s > 1.0, what="frozen for a second")
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    assert late.getresponse().status == 503
+    late.close()
+    assert order(port, "/status")[1]["state"] == "standby" and oracle.read_history(history) == []
+    eventually(lambda: order(port, "/promote", {"epoch": 2, "lease_s": 5})[0] == 200, what="a fresh order is obeyed")
 
 
 def test_the_highest_epoch_survives_a_kill(manager: int, tmp_path: pathlib.Path) -> None:

@@ -76,7 +76,8 @@ class Invariants:
 
     def on_renew(self, node: Node, deadline_s: float) -> None:
         """I-D: the deadline counts from before the request, and an expired lease is never revived."""
-        if deadline_s > node.renew_began_s + self.world.timing.lease_s + 0.005:
+        began_s = node.voters_asked_s if self.world.settings.witness else node.now_s()
+        if deadline_s > began_s + self.world.timing.lease_s + 0.005:
             self.fail(f"I-D {node.designation} counts its lease from after the request")
         if node.redis.role is not None and node.now_s() > node.redis.role.deadline_s + 0.05:
             self.fail(f"I-D {node.designation} revives a lease that had run out")
@@ -94,13 +95,13 @@ class Invariants:
     def check_promotion(self, node: Node) -> None:
         """A promotion that the peer did not confirm comes no sooner than (N-1)*T after the end of the first bad probe."""
         peer = node.peer.redis.role
-        confirmed = peer is not None and peer.clear and node.peer.up
+        confirmed = peer is not None and peer.clear
         if confirmed or self.split_excused():
             return
-        if node.first_bad_end is None:
+        if node.bad_since_decision is None:
             self.fail(f"I-D {node.designation} promotes itself although its last probe was good and the peer did not stop")
-        elif self.world.now - node.first_bad_end < self.world.timing.hold_s - 0.001:
-            self.fail(f"I-D {node.designation} promotes itself {self.world.now - node.first_bad_end:.3f} s after the first bad probe")
+        elif self.world.now - node.bad_since_decision < self.world.timing.hold_s - 0.001:
+            self.fail(f"I-D {node.designation} promotes itself {self.world.now - node.bad_since_decision:.3f} s after the first bad probe")
 
     def on_decision(self, node: Node, decision: Any) -> None:
         """I-F: no promotion on streaks older than the last gap. I-D: an isolated active gives up in time."""
@@ -111,6 +112,8 @@ class Invariants:
                 if not invited:
                     self.fail(f"I-F {node.designation} promotes {now - node.gap_at:.2f} s after a gap")
         promotes = any(a.name.startswith("PROMOTE") for a in decision.actions)
+        if promotes:
+            node.bad_since_decision = node.first_bad_end
         if promotes and decision.rule != "M1" and now - node.gateway_seen > timing.lease_s:
             self.fail(f"I-D {node.designation} promotes by {decision.rule} without a LAN")
         self.check_isolated(node)

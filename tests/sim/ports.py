@@ -305,6 +305,7 @@ class SimVotes(_Base):
         return self._apply(voter, limit_s, vote_own, epoch, mark, confirmed)
 
     def renew(self, voter: str, epoch: int, limit_s: float) -> Vote:
+        self.node.voters_asked_s = self.node.now_s()
         return self._apply(voter, limit_s, vote_renew, epoch)
 
     def release(self, voter: str, epoch: int, limit_s: float) -> Vote:

@@ -106,7 +106,8 @@ class Node:
         self.thawed_at = -1e9
         self.gap_at = self.ticked_at = self.gateway_seen = -1e9
         self.first_bad_end: float | None = None
-        self.renew_began_s = 0.0
+        self.bad_since_decision: float | None = None
+        self.voters_asked_s = 0.0
         self.hung_until = -1e9
         self.config = NodeConfig.of(
             {"FT_OWN_ADDRESS": ADDRESS[designation], "FT_SECRET_KEYS": [KEY], "FT_WATCHDOG_RESTARTS_MAX": 1000}
@@ -314,7 +315,7 @@ class World:
             self.kernel.spawn(process, lambda: (agent.recover(), self.deliver(node)))
             return
         self.kernel.spawn(process, lambda: self._tick_loop(node, agent))
-        self.kernel.spawn(process, lambda: self._every(lambda: self._renew(node, agent), lambda: agent.renew_period_s()))
+        self.kernel.spawn(process, lambda: self._every(agent.renew_lease, lambda: agent.renew_period_s()))
         self.kernel.spawn(process, lambda: self._every(lambda: self._look_around(node), lambda: self.timing.lan_period_s))
         self.kernel.spawn(process, lambda: self._every(agent.watch_services, lambda: 1.0, self.random.random()))
         if self.settings.vip_address:
@@ -326,10 +327,6 @@ class World:
             self.kernel.sleep(due - self.now)
             call()
             due = max(due + period(), self.now)
-
-    def _renew(self, node: Node, agent: Agent) -> None:
-        node.renew_began_s = node.now_s()
-        agent.renew_lease()
 
     def _tick_loop(self, node: Node, agent: Agent) -> None:
         """Beat and broker: fixed rate with jitter; no tick while the node's Redis is away; a late one does not pile up."""

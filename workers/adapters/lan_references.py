@@ -178,7 +178,7 @@ class Asker:
         return seen_s, problem
 
     def collect(self, until_s: float, stop: Callable[[], bool]) -> float | None:
-        """Wait for answers until CLOCK_MONOTONIC ``until_s``; returns after the first batch, with its latest ask time."""
+        """Wait for answers until CLOCK_MONOTONIC ``until_s``; returns after the first batch with its latest ask."""
         poll = select.poll()
         for fileno in self._icmp.filenos():
             poll.register(fileno, select.POLLIN)

@@ -131,7 +131,8 @@ class _Record:
     @classmethod
     def of(cls, answer: Sequence[Any]) -> _Record:
         ok, owner, epoch, lock_owner, lock_epoch, lease, lock, reason = answer
-        return cls(bool(ok), str(owner), int(epoch), str(lock_owner), int(lock_epoch), str(lease), str(lock), str(reason))
+        lease, lock, reason = str(lease), str(lock), str(reason)
+        return cls(bool(ok), str(owner), int(epoch), str(lock_owner), int(lock_epoch), lease, lock, reason)
 
     @property
     def mark(self) -> str:

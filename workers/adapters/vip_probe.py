@@ -101,7 +101,7 @@ class VipProbe:
 
 
 def holds(host: str) -> bool:
-    """True when this node has the address itself; also when that cannot be told, since then no answer means anything."""
+    """True when this node has the address itself; also when that cannot be told: no answer means anything then."""
     try:
         return ipaddress.ip_address(host) in interfaces.addresses()
     except (OSError, ValueError):

@@ -9,5 +9,5 @@ from celery import shared_task
 
 @shared_task(bind=True, name="workers.heartbeat", ignore_result=True)
 def heartbeat(task: Any, *_: Any, **__: Any) -> None:
-    """Returns at once when the same task is still running. Takes no arguments and ignores what it is given."""
-    task.node.run_once("heartbeat", task.node.tick)
+    """Waits up to half an interval for a tick that is still running. Ignores whatever arguments it is given."""
+    task.node.heartbeat()

@@ -39,7 +39,7 @@ def demote(task: Any, *args: Any, **kwargs: Any) -> None:
     """The agent channel's one command, sent by the peer (protocol.make_demote)."""
     node = task.node
     if args or set(kwargs) != DEMOTE_FIELDS:
-        node.refuse("unreadable", f"demote message must have the fields {', '.join(sorted(DEMOTE_FIELDS))} and no other")
+        node.refuse("unreadable", f"a demote message has the fields {', '.join(sorted(DEMOTE_FIELDS))} and no other")
         return
     node.dispatch.begin(task.request.id)
     try:

@@ -17,7 +17,8 @@ from ftplugin.core.terms import Designation, ProbeCause
 from workers.adapters.peer_http import PeerHttp
 from workers.adapters.runner import DaemonPool
 
-from .conftest import KEYS, OWN, PEER, answer, ask_in, black_hole, free_port, settings_with, signed, state_of, wait_until
+from .conftest import KEYS, OWN, PEER, answer, ask_in, black_hole, free_port, settings_with, signed
+from .conftest import state_of, wait_until
 
 Make = Callable[..., Any]
 
@@ -107,7 +108,7 @@ HOSTILE: list[tuple[str, Any, ProbeCause]] = [
         ProbeCause.UNSIGNED,
     ),
     ("has a dead agent", whole(lambda r: answer(headers=signed(r, state_of(agent_age_s=2.5)))), ProbeCause.AGENT_STALE),
-    ("never had an agent", whole(lambda r: answer(headers=signed(r, state_of(agent_age_s=None)))), ProbeCause.AGENT_STALE),
+    ("never ticked", whole(lambda r: answer(headers=signed(r, state_of(agent_age_s=None)))), ProbeCause.AGENT_STALE),
     ("says KO", whole(lambda r: answer(b"IPSWS=KO\nAXL: no", headers=signed(r))), ProbeCause.BODY),
 ]
 
@@ -277,7 +278,8 @@ def test_settings_are_believed_only_when_signed(serve: Make) -> None:
 @pytest.mark.parametrize("handler", [silent, drip(b"HTTP/1.1 200 OK\r\nX: ")], ids=["silent", "drips"])
 def test_node_api_keeps_its_limit(serve: Make, handler: Any) -> None:
     peer = peer_at(serve(handler).url)
-    for call in (lambda: peer.state(0.3), lambda: peer.command("demote", {"epoch": 2}, 0.3), lambda: peer.settings(0.3)):
+    commands = {"epoch": 2}
+    for call in (lambda: peer.state(0.3), lambda: peer.command("demote", commands, 0.3), lambda: peer.settings(0.3)):
         started_s = time.monotonic()
         reply = call()
         assert not reply.answered and reply.detail

@@ -181,7 +181,8 @@ def test_two_candidates_racing_never_both_own(pair: Pair) -> None:
 
         def race(votes: RedisVotes, epoch: int) -> None:
             start.wait()
-            if votes.lock(VOTER, epoch, "missing", LIMIT_S).ok and votes.own(VOTER, epoch, "missing", False, LIMIT_S).ok:
+            locked = votes.lock(VOTER, epoch, "missing", LIMIT_S).ok
+            if locked and votes.own(VOTER, epoch, "missing", False, LIMIT_S).ok:
                 owners.append(epoch)
 
         threads = [threading.Thread(target=race, args=a) for a in ((pair.one, 2 + 2 * (turn % 2)), (pair.two, 3))]

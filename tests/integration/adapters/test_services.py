@@ -100,7 +100,8 @@ import os, pathlib, subprocess, sys, time
 folder, word = pathlib.Path(sys.argv[1]), sys.argv[2]
 flag = folder / "running"
 if word == "start":
-    (folder / "environ").write_text(f"{os.environ['FT_EPOCH']} {os.environ['FT_LEASE_S']} {'FT_SECRET_KEYS' in os.environ}")
+    given = os.environ
+    (folder / "environ").write_text(f"{given['FT_EPOCH']} {given['FT_LEASE_S']} {'FT_SECRET_KEYS' in given}")
     time.sleep(float((folder / "start_s").read_text()) if (folder / "start_s").exists() else 0)
     flag.touch()
 elif word == "stop":

@@ -9,7 +9,10 @@ import time
 
 import pytest
 
-from .node_process import NodeProcesses, wait_for
+from ftplugin.config import NodeConfig
+from workers.app import create_app
+
+from .node_process import KEY, NodeProcesses, wait_for
 
 INTERVAL_S = 0.5
 BACK_S_MAX = 3 * INTERVAL_S + 2.0  # issue 2, part 4
@@ -147,6 +150,20 @@ def test_worker_does_not_exit_while_redis_is_away(node: NodeProcesses) -> None:
     assert worker.poll() is None
     assert_resumes(node, node.start_redis())
     assert worker.poll() is None
+
+
+def test_worker_outlives_a_redis_that_dies_while_messages_are_on_their_way(node: NodeProcesses) -> None:
+    node.start_redis()
+    worker = node.start("tick", "--beat")
+    wait_for("the first heartbeats", lambda: len(node.times("tick")) >= 3, START_S)
+    app = create_app(NodeConfig.of({"FT_REDIS_URL": node.url, "FT_SECRET_KEYS": [KEY]}))
+    for _ in range(5):
+        for _ in range(60):
+            app.send_task("workers.watchdog", queue="ft-tick", retry=False)
+        node.kill(node.redis)
+        time.sleep(0.5)
+        assert_resumes(node, node.start_redis())
+        assert worker.poll() is None, node.log("tick.log")[-2000:]
 
 
 def test_second_tick_worker_of_a_node_exits_and_names_the_first(node: NodeProcesses, tmp_path: pathlib.Path) -> None:

@@ -65,7 +65,8 @@ def test_a_fence_is_taken_and_its_state_believed(peer: tuple[Site, PeerHttp]) ->
     assert adapter.state(2.0).answered
     site.role(Role.STANDBY, epoch=12)
     stale = adapter.command("demote", {"epoch": 11}, 2.0)
-    assert stale.detail.startswith("refused with HTTP status 409") and "this server is at 12" in stale.detail
+    assert stale.detail.startswith("refused with HTTP status 409"), stale
+    assert stale.body["error"] == "demote under 11, this server is at 12"
     assert stale.state is not None and stale.state.clear
 
 

@@ -1,0 +1,292 @@
+"""Deliberate faults in core and agent. Each must be caught: by a named invariant of the simulator, or by a table.
+
+``python -m tests.sim.mutants`` runs them all and prints which catcher caught which. A mutant that nothing catches means
+that the tests are blind there.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Iterator
+
+import ftplugin.core.decision as decision
+import ftplugin.core.diagnosis as diagnosis
+import ftplugin.core.hysteresis as hysteresis
+import ftplugin.core.policy as policy
+import ftplugin.core.timing as timing
+import tests.sim.ports as sim_ports
+import workers.agent as agent
+import workers.collect as collect
+import workers.execute as execute
+from ftplugin.core.settings import Settings
+from ftplugin.core.terms import Role
+
+from .run import build, run_seed
+from .world import S1, S2, World
+
+SEEDS_MAX = 80
+
+
+@contextmanager
+def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """``owner.name`` (or ``owner[name]``) is ``value`` inside the block."""
+    is_dict = isinstance(owner, dict)
+    before = owner[name] if is_dict else owner.__dict__[name]
+    put = owner.__setitem__ if is_dict else lambda k, v: setattr(owner, k, v)
+    put(name, value)
+    try:
+        yield
+    finally:
+        put(name, before)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault to plant. ``table`` is a check that must fail under it, or None when the simulator must catch it."""
+
+    name: str
+    owner: Any
+    attribute: str
+    value: Any
+    table: Callable[[], None] | None = None
+
+
+# --- tables: small facts that must hold --------------------------------------------------------------------------
+
+
+def pause_never_holds_a_demotion() -> None:
+    assert policy.refusals(_case(policy.I1, paused=True)) == ()
+    assert policy.refusals(_case(policy.F1, paused=True)) != ()
+
+
+def failback_needs_a_confirmed_demotion() -> None:
+    for rule in (policy.B1, policy.F2, policy.M1, policy.F1_NOBODY, policy.C2_PROMOTE):
+        assert policy.Action.PROMOTE not in rule.actions, rule
+
+
+def failback_needs_the_lan() -> None:
+    assert "lan" in [r.veto for r in policy.refusals(_case(policy.B1))]
+
+
+def server2_waits_longer() -> None:
+    one, two = _case(policy.F1_NOBODY), _case(policy.F1_NOBODY, server2=True)
+    assert two.ticks_needed == 2 * one.ticks_needed
+
+
+def a_moving_vote_delays_the_pass() -> None:
+    from ftplugin.core.view import VoteReading
+
+    case = _case(policy.F1)
+    vote = VoteReading(voter="server1", mark="x", owner="server2", epoch=3, still_since_s=99.0)
+    moving = replace(case, view=replace(case.view, votes=(vote,)))
+    assert policy.passable_s(moving) >= 99.0 + case.timing.watch_s
+
+
+def votes_are_released_last() -> None:
+    from ftplugin.core.sequence import ServiceLimits, StepName
+
+    names = [s.name for s in execute.demotion(timing.Timing.of(_SETTINGS), [ServiceLimits(name="a", start_limit_s=1, stop_limit_s=1)])]
+    assert names.index(StepName.SERVICE) < names.index(StepName.RELEASE)
+
+
+def a_streak_ends_when_the_probe_ended() -> None:
+    from ftplugin.core.terms import ProbeCause
+    from ftplugin.core.view import Probe
+
+    case = _case(policy.F1)
+    view = replace(case.view, peer=Probe(started_s=98.0, ended_s=99.0, cause=ProbeCause.TIMEOUT))
+    assert hysteresis.advance(hysteresis.Memory(), view, _SETTINGS, case.timing).bad_since_s == 99.0
+
+
+def a_silent_peer_gets_its_hold() -> None:
+    assert "hold" in [r.veto for r in policy.refusals(replace(_case(policy.F1), memory=hysteresis.Memory(bad_streak=9, bad_since_s=99.5)))]
+
+
+def a_good_last_probe_ends_the_failover() -> None:
+    world = _story()
+    world.send(world.nodes[S2], "switch", ({"kind": "promote", "action": "PROMOTE", "rule": "F1", **_order(world)},))
+    world.kernel.run(world.now + 3)
+    active = [str(d) for d, n in world.nodes.items() if n.answers_active()]
+    world.kernel.close()
+    assert active == ["server1"], active
+
+
+def a_higher_epoch_ends_a_start() -> None:
+    world = _story()
+    node = world.nodes[S2]
+    node.services[0].start_s = 30.0
+    world.send(node, "switch", ({"kind": "promote", "action": "PROMOTE_CONFIRMED", "rule": "M1", **_order(world)},))
+    world.kernel.run(world.now + 2)
+    assert node.redis.role is not None and node.redis.role.role is Role.ACTIVE
+    node.redis.role = replace(node.redis.role, seen_epoch=node.redis.role.epoch + 10)
+    world.kernel.run(world.now + 0.5)
+    role = node.redis.role.role
+    world.kernel.close()
+    assert role is not Role.ACTIVE, role
+
+
+def _story() -> World:
+    """A healthy pair, server1 active for a while."""
+    world = build(_SETTINGS, 1)
+    for node in world.nodes.values():
+        world.kernel.at(0.0, node.boot)
+    world.kernel.run(10.0)
+    assert world.nodes[S1].answers_active()
+    return world
+
+
+def _order(world: World) -> dict[str, Any]:
+    node = world.nodes[S2]
+    return {"boot_id": node.boot_id, "ordered_s": node.now_s(), "not_before_s": 0.0, "passable_s": 0.0}
+
+
+_SETTINGS = Settings(
+    server1_address="10.0.0.1", server2_address="10.0.0.2", enabled=True, interval_s=1.0, timeout_s=1.0, threshold=3, service_stop_s=0.3
+)
+
+
+def _case(rule: policy.Rule, paused: bool = False, server2: bool = False) -> policy.Case:
+    from ftplugin.core.terms import Designation
+    from ftplugin.core.view import ClusterView, Pause
+
+    me = Designation.SERVER2 if server2 else Designation.SERVER1
+    view = ClusterView(now_s=100.0, designation=me, role=Role.STANDBY, pause=Pause(owner="a", reason="b") if paused else None)
+    return policy.Case(rule, view, hysteresis.Memory(bad_streak=9, bad_since_s=1.0), _SETTINGS, timing.Timing.of(_SETTINGS))
+
+
+# --- the mutants -------------------------------------------------------------------------------------------------
+
+_refusals, _advance, _seq_stopped = policy.refusals, hysteresis.advance, execute._stopped
+_contact, _may, _state = agent.contact_s, agent.Agent._may_renew, agent.lease_deadline_s
+
+
+def _paused_demotions(case: policy.Case) -> Any:
+    found = _refusals(case)
+    return found or ((policy.Refusal("paused", "paused"),) if case.view.pause else ())
+
+
+def _from_probe_start(memory: Any, view: Any, settings: Any, t: Any) -> Any:
+    peer = view.peer and replace(view.peer, ended_s=view.peer.started_s)
+    return _advance(memory, replace(view, peer=peer), settings, t)
+
+
+def _no_gap(memory: Any, view: Any, settings: Any, t: Any) -> Any:
+    return _advance(replace(memory, last_tick_s=None), view, settings, t)
+
+
+def _late_deadline(**facts: Any) -> float:
+    return _state(**{**facts, "before_s": facts["before_s"] + 0.2})
+
+
+def _no_cap(**facts: Any) -> float:
+    return _state(**{**facts, "connected_s": None, "portal_s": None})
+
+
+def _may_without_ticks(self: Any, record: Any, now_s: float, t: Any) -> bool:
+    self.tick_s = now_s
+    return _may(self, record, now_s, t)
+
+
+def _may_expired(self: Any, record: Any, now_s: float, t: Any) -> bool:
+    self.deadline_s = max(self.deadline_s, now_s + 1.0)
+    return _may(self, record, now_s, t)
+
+
+def _silent_guard(node: Any) -> None:
+    return None
+
+
+def _demotion_releases_first(t: Any, services: Any) -> Any:
+    from ftplugin.core.sequence import StepName, demotion
+
+    steps = demotion(t, services)
+    return tuple(sorted(steps, key=lambda s: s.name is not StepName.RELEASE))
+
+
+def _swap(rule: policy.Rule, action: policy.Action) -> policy.Rule:
+    return policy.Rule(rule.id, (action,), rule.why)
+
+
+def _both_stay(view: Any) -> bool:
+    return False
+
+
+def _fence_passes(self: Any, step: Any) -> str:
+    return "skipped"
+
+
+def _no_epoch_check(self: Any, epoch: int) -> Any:
+    return self.ports.runtime.read_role() or execute.RoleRecord()
+
+
+def _unjournalled(self: Any, epoch: int) -> bool:
+    self.epoch = epoch
+    return True
+
+
+P = policy
+MUTANTS = (
+    Mutant("LAN check removed from B1", P.VETOES, "lan", lambda c: "" if c.rule.id == "B1" else P._lan(c), failback_needs_the_lan),
+    Mutant("LAN check removed from every rule", P.VETOES, "lan", lambda c: ""),
+    Mutant("streak counted from the start of the probe", hysteresis, "advance", _from_probe_start, a_streak_ends_when_the_probe_ended),
+    Mutant("failback with a best-effort fence", P, "B1", _swap(P.B1, P.Action.PROMOTE), failback_needs_a_confirmed_demotion),
+    Mutant("I1 vetoed by pause", P, "refusals", _paused_demotions, pause_never_holds_a_demotion),
+    Mutant("lease deadline taken after the reply", agent, "lease_deadline_s", _late_deadline),
+    Mutant("lease not capped by the last contact", agent, "lease_deadline_s", _no_cap),
+    Mutant("equal epochs", execute, "next_epoch", lambda seen, me: seen + 1),
+    Mutant("epoch not durable before acting", execute.Run, "begin", _unjournalled),
+    Mutant("an expired lease is revived", agent.Agent, "_may_renew", _may_expired),
+    Mutant("lease renewed without ticks", agent.Agent, "_may_renew", _may_without_ticks),
+    Mutant("the fence is skipped", execute._Promotion, "_fence", _fence_passes),
+    Mutant("an unconfirmed answer passes as confirmed", execute, "_stopped", lambda state, epoch: True),
+    Mutant("streaks survive a gap", decision, "advance", _no_gap),
+    Mutant("no hold after the streak", P.VETOES, "hold", lambda c: "", a_silent_peer_gets_its_hold),
+    Mutant("promotion although the last probe was good", execute._Promotion, "_last_probe", lambda self, step: "skipped", a_good_last_probe_ends_the_failover),
+    Mutant("nobody yields when two are active", diagnosis, "yields", _both_stay),
+    Mutant("no guard", sim_ports, "guard_loop", _silent_guard),
+    Mutant("votes released before the services stopped", execute, "demotion", _demotion_releases_first, votes_are_released_last),
+    Mutant("server2 as quick as server1 with nobody active", P.Case, "ticks_needed", property(lambda c: 3), server2_waits_longer),
+    Mutant("moving votes ignored", P, "passable_s", lambda c: 0.0, a_moving_vote_delays_the_pass),
+    Mutant("a resumed role needs no lease", collect, "ClusterView", lambda **k: _VIEW(**{**k, "resumable": k["epoch"] > 0})),
+    Mutant("a higher epoch does not interrupt", execute.SwitchRunner, "_check", _no_epoch_check, a_higher_epoch_ends_a_start),
+    Mutant("lost lease is not noticed", diagnosis, "_active", lambda view, m, s, t: diagnosis.Diagnosis.STEADY),
+)
+_VIEW = collect.ClusterView
+
+
+def caught_by(mutant: Mutant, seeds_max: int = SEEDS_MAX) -> str:
+    """What caught the mutant; empty when nothing did."""
+    if mutant.table is not None:
+        mutant.table()  # without the fault it holds
+    with patched(mutant.owner, mutant.attribute, mutant.value):
+        if mutant.table is not None:
+            try:
+                mutant.table()
+            except AssertionError:
+                return f"table: {mutant.table.__name__.replace('_', ' ')}"
+            return ""
+        for seed in range(seeds_max):
+            try:
+                violation = run_seed(seed).violation
+            except Exception as error:  # a mutant may break the agent outright; that is caught too
+                return f"seed {seed}: {type(error).__name__}: {error}"
+            if violation:
+                return f"seed {seed}: {violation}"
+    return ""
+
+
+def main() -> int:
+    missed = []
+    for mutant in MUTANTS:
+        by = caught_by(mutant)
+        print(f"{'caught' if by else 'MISSED':7} {mutant.name:55} {by}", flush=True)
+        if not by:
+            missed.append(mutant.name)
+    print(f"{len(MUTANTS) - len(missed)} of {len(MUTANTS)} caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
