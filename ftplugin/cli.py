@@ -220,12 +220,12 @@ def log(context: click.Context, day: str | None, only_list: bool, as_json: bool)
 @group.command(name="release-hold")
 @click.pass_context
 def release_hold(context: click.Context) -> None:
-    """End the hold of failback that a switchover left, on this server."""
+    """End the hold of failback that a switchover left, on both servers."""
     node = _portal(context)
     if not node.journal.set_manual_hold(False):
         _fail(UNREACHABLE, f"database {node.database.shown_url} did not take it; the hold is still on")
     node.report.line(SOURCE, f"manual hold released by {_actor()}")
-    click.echo("The hold is released.")
+    click.echo("The hold is released." + _tell_peer(node, "release_hold"))
 
 
 @group.command(name="acknowledge-freeze")
@@ -237,7 +237,12 @@ def acknowledge_freeze(context: click.Context) -> None:
     if not node.runtime.publish("ack_freeze", document):
         _fail(UNREACHABLE, "the node's Redis did not take it; the freeze is still on")
     node.report.line(SOURCE, f"freeze acknowledged by {_actor()}")
-    click.echo("The freeze is acknowledged.")
+    click.echo("The freeze is acknowledged." + _tell_peer(node, "acknowledge_freeze"))
+
+
+def _tell_peer(node: Any, command: str) -> str:
+    problem = node.producer.switch({"kind": "tell_peer", "command": command, "actor": _actor()})
+    return f" The other server was not told: {problem}" if problem else ""
 
 
 def main() -> None:

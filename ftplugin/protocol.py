@@ -215,15 +215,26 @@ def read_command(keys: Sequence[str], receiver: Designation, raw: bytes) -> tupl
 
 def make_demote(keys: Sequence[str], sender: Designation, epoch: int, nonce: str) -> dict[str, Any]:
     """Keyword arguments of the Celery message ``demote`` to the other node's broker."""
-    return {"sender": str(sender), "epoch": epoch, "nonce": nonce, "signature": sign(keys, "demote", sender, epoch, nonce)}
+    return {
+        "sender": str(sender),
+        "epoch": epoch,
+        "nonce": nonce,
+        "signature": sign(keys, "demote", sender, epoch, nonce),
+    }
 
 
-def check_demote(keys: Sequence[str], receiver: Designation, sender: Any, epoch: Any, nonce: Any, signature: Any) -> int:
+def check_demote(
+    keys: Sequence[str], receiver: Designation, sender: Any, epoch: Any, nonce: Any, signature: Any
+) -> int:
     """The epoch of a demote message for ``receiver``. Raises ProtocolError.
 
     An epoch of the receiver's own parity or below 2 cannot come from the peer (I-E) and is refused.
     """
-    if not isinstance(epoch, int) or isinstance(epoch, bool) or not all(isinstance(v, str) for v in (sender, nonce, signature)):
+    if (
+        not isinstance(epoch, int)
+        or isinstance(epoch, bool)
+        or not all(isinstance(v, str) for v in (sender, nonce, signature))
+    ):
         raise ProtocolError("unreadable", "demote message has a field of the wrong type")
     if sender != receiver.other or not verify(keys, signature, "demote", sender, epoch, nonce):
         raise ProtocolError("unsigned", "demote message is not signed by the peer")

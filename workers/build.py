@@ -99,7 +99,7 @@ class Whereabouts:
         return parse_address("own_address", self._config.own_address).host if self._config.own_address else ""
 
     def peer_url(self) -> str:
-        """"" while it is not known who the peer is."""
+        """ "" while it is not known who the peer is."""
         try:
             peer = self.designation().other
         except SettingsError:

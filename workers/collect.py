@@ -11,7 +11,16 @@ from ftplugin.core.rules import in_hours
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, Phase, ProbeCause, Role, SplitStance, Tri
 from ftplugin.core.timing import Timing
-from ftplugin.core.view import ClusterView, LanReading, Pause, Probe, ServiceReading, SwitchOrder, VipReading, VoteReading
+from ftplugin.core.view import (
+    ClusterView,
+    LanReading,
+    Pause,
+    Probe,
+    ServiceReading,
+    SwitchOrder,
+    VipReading,
+    VoteReading,
+)
 
 from .ports import Ports
 
@@ -42,7 +51,9 @@ class Collector:
         self.ports = ports
         self._clocks: tuple[float, float] | None = None
 
-    def view(self, read_facts: Callable[[], Facts], settings: Settings, timing: Timing, order: SwitchOrder | None = None) -> ClusterView:
+    def view(
+        self, read_facts: Callable[[], Facts], settings: Settings, timing: Timing, order: SwitchOrder | None = None
+    ) -> ClusterView:
         """Everything known at this moment; takes at most the longest single limit (t).
 
         ``read_facts`` is called when the answers are in: the lease may have been renewed while a dead peer was asked.
@@ -62,6 +73,7 @@ class Collector:
         votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[2:], strict=True))
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
+        since_ack_s = self._acknowledged_s(now_s)
         invite = ports.runtime.fetch("invite")
         pause = ports.runtime.fetch("pause")
         return ClusterView(
@@ -87,14 +99,23 @@ class Collector:
             order=order,
             pause=Pause(owner=str(pause.get("owner", "")), reason=str(pause.get("reason", ""))) if pause else None,
             manual_hold=ports.journal.manual_hold(),
-            freeze_acknowledged=ports.runtime.fetch("ack_freeze") is not None,
+            freeze_acknowledged=since_ack_s is not None and since_ack_s <= timing.stale_s + timing.timeout_s,
             clock_stepped=self._stepped(),
             in_failback_hours=self._in_hours(settings),
-            switches=ports.journal.automatic_switches(settings.flap_window_s),
+            switches=ports.journal.automatic_switches(
+                settings.flap_window_s if since_ack_s is None else min(settings.flap_window_s, since_ack_s)
+            ),
             retry_after_s=facts.retry_after_s,
             stance=facts.stance,
             invited=_invited(invite, ports.clock.boot_id, now_s, timing),
         )
+
+    def _acknowledged_s(self, now_s: float) -> float | None:
+        """Seconds since an administrator acknowledged a freeze on this boot: switches before that no longer count."""
+        document = self.ports.runtime.fetch("ack_freeze")
+        if document is None or document.get("boot_id") != self.ports.clock.boot_id:
+            return None
+        return max(0.0, now_s - float(document.get("at_s", 0)))
 
     def _in_hours(self, settings: Settings) -> bool:
         if not settings.failback_hours:

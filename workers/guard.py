@@ -33,7 +33,8 @@ from ftplugin.core.terms import Phase, Role, ServiceState
 from ftplugin.core.view import ServiceReading
 from ftplugin.report import Report
 from ftplugin.store.keys import Keys
-from ftplugin.store.runtime import LIMIT_S, RuntimeStore, connect
+from ftplugin.store.role_record import CLEAR, LIMIT_S, document_of, record_of
+from workers.adapters.plain_redis import PlainRedis
 from workers.adapters.runner import DaemonPool, SideBySide
 from workers.adapters.services import ServiceError, build
 
@@ -118,6 +119,34 @@ class LeaseFile:
             if not self._said:
                 self._said = True
                 _log.error("the lease cannot be remembered in %s: %s", self.path, error)
+
+
+class GuardStore:
+    """What the guard needs of RuntimeStore, each answer within ``limit_s`` seconds, without redis-py."""
+
+    def __init__(self, redis: PlainRedis, keys: Keys, limit_s: float) -> None:
+        self._redis, self._keys, self._limit_s = redis, keys, limit_s
+
+    def read_role(self) -> RoleRecord | None:
+        """None: Redis did not answer. A record with epoch 0 and role undecided: nothing is stored."""
+        try:
+            parts = self._redis.call(self._limit_s, "HGETALL", self._keys.role)
+            return record_of(dict(zip(parts[::2], parts[1::2], strict=True)))
+        except (OSError, ValueError):
+            return None
+
+    def set_clear(self, epoch: int, clear: bool) -> bool:
+        """False: Redis did not answer, or holds a newer role."""
+        try:
+            return bool(self._redis.call(self._limit_s, "EVAL", CLEAR, 1, self._keys.role, epoch, int(clear)) == 1)
+        except OSError:
+            return False
+
+    def fetch(self, name: str) -> dict[str, Any] | None:
+        try:
+            return document_of(self._redis.call(self._limit_s, "GET", self._keys.document(name)))
+        except OSError:
+            return None
 
 
 class Guard:
@@ -312,19 +341,27 @@ def _demotion(service: Service, epoch: int) -> Callable[[], ServiceReading]:
     return lambda: service.demote(epoch)
 
 
+def _redis(url: str) -> PlainRedis:
+    try:
+        return PlainRedis(url)
+    except ValueError as error:
+        raise ConfigError(f"FT_REDIS_URL: {error}") from None
+
+
 def main() -> int:
     """Run until SIGTERM or SIGINT. Exit code 2: the configuration is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = NodeConfig.from_environment()
         services = build(config.services)
+        redis = _redis(config.redis_url)
     except (ConfigError, ServiceError) as error:
         print(f"guard: {error}", file=sys.stderr)
         return 2
     keys = Keys(config.prefix)
     config.instance_dir.mkdir(parents=True, exist_ok=True)
     guard = Guard(
-        store=lambda limit_s: RuntimeStore(connect(config.redis_url, limit_s), keys),
+        store=lambda limit_s: GuardStore(redis, keys, limit_s),
         services=services,
         clock=SystemClock(),
         lease_file=LeaseFile(config.instance_dir / f"guard{'-' + config.prefix if config.prefix else ''}.lease"),

@@ -128,7 +128,7 @@ class RuntimePort(Protocol):
         """Store unless a higher epoch is stored or, for role active, a higher epoch was seen. One atomic step."""
 
     def renew(self, epoch: int, deadline_s: float, boot_id: str) -> str:
-        """"ok", "missing" (no record), "other" (another epoch or role is stored), "silent" (no answer)."""
+        """ "ok", "missing" (no record), "other" (another epoch or role is stored), "silent" (no answer)."""
 
     def see_epoch(self, epoch: int) -> bool: ...
 
@@ -244,4 +244,3 @@ class Ports:
     settings: SettingsPort
     dispatch: DispatchPort
     log: LogPort
-

@@ -51,7 +51,11 @@ class Decision:
 
 
 def decide(
-    view: ClusterView, settings: Settings, memory: Memory, timing: Timing | None = None, wait_timing: Timing | None = None
+    view: ClusterView,
+    settings: Settings,
+    memory: Memory,
+    timing: Timing | None = None,
+    wait_timing: Timing | None = None,
 ) -> Decision:
     """The decision of one tick.
 
@@ -86,11 +90,13 @@ def settle(memory: Memory) -> Memory:
 
 
 def _stance(diagnosis: Diagnosis) -> SplitStance:
-    return {Diagnosis.SPLIT_LOSE: SplitStance.YIELD, Diagnosis.SPLIT_STAY: SplitStance.STAY}.get(diagnosis, SplitStance.NONE)
+    return {Diagnosis.SPLIT_LOSE: SplitStance.YIELD, Diagnosis.SPLIT_STAY: SplitStance.STAY}.get(
+        diagnosis, SplitStance.NONE
+    )
 
 
 def _sentence(rule: Rule, diagnosis: Diagnosis, view: ClusterView, refused: tuple[Refusal, ...]) -> str:
-    """"F1 held back: the peer does not answer well (connection error); 2 of 5 bad probes"."""
+    """ "F1 held back: the peer does not answer well (connection error); 2 of 5 bad probes"."""
     what = str(diagnosis)
     if diagnosis is Diagnosis.PEER_SILENT and view.peer is not None:
         what += f" ({view.peer.cause})"

@@ -141,7 +141,11 @@ def _standby(view: ClusterView, settings: Settings, timing: Timing) -> Diagnosis
         return Diagnosis.VIP_HERE
     if settings.failback and view.designation is Designation.SERVER1 and peer is not None and peer.is_active:
         return Diagnosis.FAILBACK_DUE
-    return Diagnosis.SERVICE_DEAD if _service_dead(view) else Diagnosis.PEER_ACTIVE if peer and peer.is_active else Diagnosis.STEADY
+    return (
+        Diagnosis.SERVICE_DEAD
+        if _service_dead(view)
+        else Diagnosis.PEER_ACTIVE if peer and peer.is_active else Diagnosis.STEADY
+    )
 
 
 def _service_dead(view: ClusterView) -> bool:

@@ -42,7 +42,9 @@ class Memory:
     def from_json(cls, document: Mapping[str, Any] | None) -> Memory:
         """What was persisted; anything unknown or unreadable starts afresh, which only delays."""
         names = {f.name: f for f in fields(cls)}
-        known = {k: v for k, v in (document or {}).items() if k in names and isinstance(v, (int, float, bool, type(None)))}
+        known: dict[str, Any] = {
+            k: v for k, v in (document or {}).items() if k in names and isinstance(v, (int, float, bool, type(None)))
+        }
         return cls(**known)
 
     def without_streaks(self) -> Memory:

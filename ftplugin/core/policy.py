@@ -52,7 +52,9 @@ class Rule:
 
 C0 = Rule("C0", (Action.RESUME,), "restarted within its own lease")
 C1 = Rule("C1", (Action.BECOME_STANDBY, Action.SYNC_SETTINGS), "the peer is active")
-C2_PROMOTE = Rule("C2", (Action.PROMOTE_CONFIRMED,), "both servers have started and nobody is active: server #1 takes the role")
+C2_PROMOTE = Rule(
+    "C2", (Action.PROMOTE_CONFIRMED,), "both servers have started and nobody is active: server #1 takes the role"
+)
 C2_STANDBY = Rule("C2", (Action.BECOME_STANDBY,), "both servers have started: server #1 takes the role")
 C3 = Rule("C3", (Action.PROMOTE,), "started, and the peer is silent")
 C4 = Rule("C4", (Action.BECOME_STANDBY,), "started without a LAN")
@@ -92,7 +94,11 @@ def _split(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
 def _stay(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
     """The survivor needs a new epoch once, above the other's."""
     peer = view.peer_state
-    return X1_STAY if peer is not None and peer.epoch > view.epoch else Rule("X1", (), "both are active; this server stays")
+    return (
+        X1_STAY
+        if peer is not None and peer.epoch > view.epoch
+        else Rule("X1", (), "both are active; this server stays")
+    )
 
 
 def _both_started(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
@@ -269,7 +275,8 @@ def passable_s(c: Case) -> float:
     hold_s = c.timing.hold_s
     times = [t + hold_s for t in (c.memory.owner_word_s, c.memory.bad_since_s) if t is not None]
     for vote in c.view.votes:
-        if vote.owner == c.view.designation.other and vote.still_since_s is not None:
+        unsettled = vote.owner == c.view.designation.other or vote.mark == "missing"  # a wiped voter proves nothing yet
+        if unsettled and vote.still_since_s is not None:
             times.append(vote.still_since_s + c.timing.watch_s)
     return max(times) if times else c.view.now_s + hold_s
 

@@ -182,9 +182,7 @@ def _balancer(settings: Settings) -> Iterator[Problem]:
                 "application_error", "should be off with Windows NLB, which cannot look at the answer (guide 3.1.2.2)"
             )
     if kind is BalancerKind.FLOATING and s.vip_test:
-        yield _warning(
-            "vip_test", "tells nothing with an own floating address: who has it always reaches itself"
-        )
+        yield _warning("vip_test", "tells nothing with an own floating address: who has it always reaches itself")
     if kind is BalancerKind.NONE and (s.vip_test or s.vip_urls):
         yield _warning("balancer_kind", "is none, but a setting uses the VIP of a balancer")
     if kind is BalancerKind.EXTERNAL and s.vip_test and s.failback:

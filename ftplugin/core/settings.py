@@ -77,7 +77,11 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values, keys as the field names."""
         return {
-            f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else str(v) if isinstance(v, BalancerKind) else v
+            f.name: (
+                list(v)
+                if isinstance(v := getattr(self, f.name), tuple)
+                else str(v) if isinstance(v, BalancerKind) else v
+            )
             for f in fields(self)
         }
 

@@ -18,7 +18,7 @@ since the last renewal lies at most one renewal period before the cut.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -86,7 +86,8 @@ class Timing:
         if pending is None or pending == live:
             return now, now
         then = cls.of(pending)
-        return (min(now, then, key=lambda x: x.lease_s), max(now, then, key=lambda x: x.hold_s))
+        wait_by = replace(max(now, then, key=lambda x: x.hold_s), watch_s=max(now.watch_s, then.watch_s))
+        return min(now, then, key=lambda x: x.lease_s), wait_by
 
 
 def service_start_s(settings: Settings) -> float:

@@ -47,11 +47,18 @@ def watch(
 
 
 def _not_active(
-    memory: Watch, record: RoleRecord, services: Sequence[ServiceReading], now_s: float, restarts_max: int, window_s: float
+    memory: Watch,
+    record: RoleRecord,
+    services: Sequence[ServiceReading],
+    now_s: float,
+    restarts_max: int,
+    window_s: float,
 ) -> tuple[Watch, tuple[WatchAction, ...]]:
     owning = [s.name for s in services if s.state in (ServiceState.ACTIVE, ServiceState.STARTING)]
     if owning:
-        return memory, (WatchAction(kind="demote", sentence=f"{', '.join(owning)} owns although this server is {record.role}"),)
+        return memory, (
+            WatchAction(kind="demote", sentence=f"{', '.join(owning)} owns although this server is {record.role}"),
+        )
     settled = all(s.state in (ServiceState.STANDBY, ServiceState.DEAD) for s in services)
     actions: tuple[WatchAction, ...] = ()
     if settled and not record.clear:

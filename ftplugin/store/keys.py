@@ -28,11 +28,6 @@ class Keys:
         return self._name("vote")
 
     @property
-    def heard(self) -> str:
-        """String: CLOCK_BOOTTIME at which the peer last asked the own portal."""
-        return self._name("heard")
-
-    @property
     def challenge_prefix(self) -> str:
         return self._name("challenge:")
 

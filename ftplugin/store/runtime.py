@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Sequence, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ftplugin.core.records import RoleRecord
-from ftplugin.core.terms import Phase, Role
+from ftplugin.core.terms import Phase
 
 from .keys import Keys
+from .role_record import CLEAR, LIMIT_S, document_of, record_of
 
-LIMIT_S = 0.2  # design 3: the monitor reads the role in one round trip with a 200 ms limit
 CLEANUP_S = 86_400  # TTLs only clean up; no decision reads them (facts: they follow the wall clock)
 CHALLENGE_CLEANUP_S = 300
 
@@ -72,40 +72,6 @@ if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '-1') ~= tonumber(ARGV[1]) t
 redis.call('HSET', KEYS[1], 'phase', ARGV[2], 'progress_s', ARGV[3])
 return 1
 """
-# KEYS: role. ARGV: epoch, clear. A guard or a late demotion may not speak for a newer role.
-_CLEAR = """
-local stored = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
-if stored > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'clear', ARGV[2])
-return 1
-"""
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
-
-
-def _record(stored: Mapping[str, str]) -> RoleRecord:
-    if not stored:
-        return RoleRecord()
-    return RoleRecord(
-        role=Role(stored.get("role", "undecided")),
-        phase=Phase(stored.get("phase", "ready")),
-        epoch=int(stored.get("epoch", 0)),
-        seen_epoch=int(stored.get("seen_epoch", 0)),
-        boot_id=stored.get("boot_id", ""),
-        deadline_s=float(stored.get("deadline_s") or 0),
-        clear=stored.get("clear") == "1",
-        progress_s=_number(stored.get("progress_s")),
-        since_wall_s=float(stored.get("since_wall_s") or 0),
-    )
-
-
-def _document(text: str | None) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(text)) if text else None
-    except (ValueError, TypeError):
-        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +79,6 @@ class Snapshot:
     """What one round trip told. ``role`` None: Redis did not answer; then everything else is empty too."""
 
     role: RoleRecord | None = None
-    heard_s: float | None = None
     challenge: str = ""
     documents: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
 
@@ -127,48 +92,30 @@ class RuntimeStore:
         self._renew = client.register_script(_RENEW)
         self._see = client.register_script(_SEE)
         self._progress = client.register_script(_PROGRESS)
-        self._clear = client.register_script(_CLEAR)
+        self._clear = client.register_script(CLEAR)
 
     def read_role(self) -> RoleRecord | None:
         """None: Redis did not answer. A record with epoch 0 and role undecided: nothing is stored."""
-        record, _ = self.read_role_and_heard()
-        return record
-
-    def read_role_and_heard(self) -> tuple[RoleRecord | None, float | None]:
-        """The role record and when the peer last asked (CLOCK_BOOTTIME, None: never), in one round trip."""
         try:
-            pipe = self.client.pipeline(transaction=False)
-            pipe.hgetall(self.keys.role)
-            pipe.get(self.keys.heard)
-            stored, heard = pipe.execute()
-            return _record(stored), _number(heard)
+            return record_of(cast("dict[str, str]", self.client.hgetall(self.keys.role)))
         except (redis.RedisError, OSError, ValueError):
-            return None, None
+            return None
 
-    def snapshot(
-        self, names: Sequence[str] = (), *, heard_s: float | None = None, challenge: bool = False
-    ) -> Snapshot:
-        """Role, time of the peer's last question and the documents ``names``, in one round trip.
-
-        heard_s: also record that the peer asked at this CLOCK_BOOTTIME. challenge: also keep a new nonce for a command.
-        """
+    def snapshot(self, names: Sequence[str] = (), *, challenge: bool = False) -> Snapshot:
+        """Role and the documents ``names``, in one round trip. challenge: also keep a new nonce for a command."""
         nonce = secrets.token_urlsafe(9) if challenge else ""
         try:
             pipe = self.client.pipeline(transaction=False)
-            if heard_s is not None:
-                pipe.set(self.keys.heard, repr(heard_s), ex=CLEANUP_S)
             if nonce:
                 pipe.set(self.keys.challenge_prefix + nonce, "1", ex=CHALLENGE_CLEANUP_S)
             pipe.hgetall(self.keys.role)
-            pipe.get(self.keys.heard)
             for name in names:
                 pipe.get(self.keys.document(name))
-            answers = pipe.execute()[int(heard_s is not None) + int(bool(nonce)) :]
+            answers = pipe.execute()[int(bool(nonce)) :]
             return Snapshot(
-                role=_record(answers[0]),
-                heard_s=_number(answers[1]),
+                role=record_of(answers[0]),
                 challenge=nonce,
-                documents={name: _document(text) for name, text in zip(names, answers[2:])},
+                documents={name: document_of(text) for name, text in zip(names, answers[1:])},
             )
         except (redis.RedisError, OSError, ValueError):
             return Snapshot()
@@ -181,7 +128,7 @@ class RuntimeStore:
         return bool(self._run(self._write, *arguments) == 1)
 
     def renew(self, epoch: int, deadline_s: float, boot_id: str) -> str:
-        """"ok", "missing", "other" (another epoch or role is stored) or "silent" (no answer)."""
+        """ "ok", "missing", "other" (another epoch or role is stored) or "silent" (no answer)."""
         answer = self._run(self._renew, epoch, repr(deadline_s), boot_id)
         return "silent" if answer is None else str(answer)
 
@@ -219,13 +166,6 @@ class RuntimeStore:
         try:
             self.client.delete(self.keys.document(name))
             return True
-        except (redis.RedisError, OSError):
-            return False
-
-    def heard_peer(self, now_s: float) -> bool:
-        """The peer's signed question reached the own portal at ``now_s`` (CLOCK_BOOTTIME)."""
-        try:
-            return bool(self.client.set(self.keys.heard, repr(now_s), ex=CLEANUP_S))
         except (redis.RedisError, OSError):
             return False
 

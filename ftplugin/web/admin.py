@@ -241,24 +241,27 @@ def switch() -> Any:
     return redirect(url_for("ft_admin.index"))
 
 
-def _button(done: Callable[[Portal], bool], text: str, failed: str) -> Any:
+def _button(done: Callable[[Portal], bool], text: str, failed: str, command: str) -> Any:
+    """``command``: what the switch worker tells the other server, since this counts for both."""
     ft, form = portal(), ActionForm()
     if not form.validate_on_submit():
         flash(_csrf_text(form), "ft-error")
     elif done(ft):
         ft.report.line(SOURCE, f"{text} by {_actor()}")
-        flash(f"Done: {text}.", "ft")
+        told = ft.producer.switch({"kind": "tell_peer", "command": command, "actor": _actor()})
+        flash(f"Done: {text}." + (f" The other server was not told: {told}." if told else ""), "ft")
     else:
         flash(failed, "ft-error")
     return redirect(url_for("ft_admin.index"))
 
 
 def release_hold() -> Any:
-    """End the hold of B1 and F2 that a switchover left (M1), on this node."""
+    """End the hold of B1 and F2 that a switchover left (M1), on both servers."""
     return _button(
         lambda ft: ft.journal.set_manual_hold(False),
         "manual hold released",
         "The database did not take it; the hold is still on.",
+        "release_hold",
     )
 
 
@@ -270,6 +273,7 @@ def acknowledge_freeze() -> Any:
         lambda ft: ft.runtime.publish("ack_freeze", document),
         "freeze acknowledged",
         "The Redis of this server did not take it; the freeze is still on.",
+        "acknowledge_freeze",
     )
 
 

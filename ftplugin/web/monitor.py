@@ -74,7 +74,7 @@ def monitor() -> Response:
             return plain("ACTIVE" if ft.role.active() else "STANDBY")
         return plain(_health_body(ft, ft.runtime.snapshot((HEALTH,))))
     designation, asker, nonce = asked
-    snapshot = answer_snapshot(ft, designation, asker, (AGENT, HEALTH))
+    snapshot = answer_snapshot(ft, (AGENT, HEALTH))
     if mode == "IPSWS":
         body = _health_body(ft, snapshot)
     else:
@@ -104,10 +104,9 @@ def read_ask(ft: Portal) -> tuple[Designation, Designation, str] | None:
     return designation, asker, nonce
 
 
-def answer_snapshot(ft: Portal, designation: Designation, asker: Designation, names: tuple[str, ...]) -> Snapshot:
-    """One round trip: record that the peer asked, keep a new challenge, read what the answer needs."""
-    heard_s = ft.clock.now_s() if asker is not designation else None
-    return ft.runtime.snapshot(names, heard_s=heard_s, challenge=True)
+def answer_snapshot(ft: Portal, names: tuple[str, ...]) -> Snapshot:
+    """One round trip: keep a new challenge, read what the answer needs."""
+    return ft.runtime.snapshot(names, challenge=True)
 
 
 def sign_state(

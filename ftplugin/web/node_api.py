@@ -23,6 +23,11 @@ from .monitor import answer_snapshot, read_ask, sign_state
 
 STATUS = {"unreadable": 400, "unsigned": 403, "replayed": 403, "stale": 409, "unconfigured": 503, "unavailable": 503}
 TEXT_CHARS_MAX = 500
+NOTICES = {
+    "invite": "the peer has stopped and invites this server to take over",
+    "release_hold": "the hold of automatic switches was released on the peer",
+    "acknowledge_freeze": "the freeze was acknowledged on the peer",
+}
 
 
 def make_blueprint() -> Blueprint:
@@ -57,7 +62,8 @@ def settings() -> Response:
 
 
 def command() -> Response:
-    """One command: ``demote`` {epoch}, or ``switch`` {target, expected_active, actor, reason, switch_id}."""
+    """One command: ``demote`` {epoch}; ``switch`` {target, expected_active, actor, reason, switch_id}; ``invite`` {epoch};
+    ``release_hold`` {actor}; ``acknowledge_freeze`` {actor}."""
     ft = portal()
     designation = ft.designation()
     if designation is None:
@@ -74,6 +80,8 @@ def command() -> Response:
             answer = _demote(ft, designation, body)
         elif name == "switch":
             answer = _switch(ft, body)
+        elif name in NOTICES:
+            answer = _notice(ft, name, body)
         else:
             raise protocol.ProtocolError("unreadable", f"unknown command {name[:50]!r}")
     except protocol.ProtocolError as error:
@@ -124,6 +132,23 @@ def _switch(ft: Portal, body: Mapping[str, Any]) -> dict[str, Any]:
     return _taken(ft.producer.switch(order))
 
 
+def _notice(ft: Portal, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the peer tells: that it has stopped and this server may promote (I1, P1), or what its administrator did."""
+    stamp = {"at_s": ft.clock.now_s(), "boot_id": ft.clock.boot_id}
+    try:
+        actor = _text(body, "actor")
+    except ValueError as error:
+        raise protocol.ProtocolError("unreadable", f"{name}: {error}") from None
+    if name == "release_hold":
+        kept = ft.journal.set_manual_hold(False)
+    elif name == "acknowledge_freeze":
+        kept = ft.runtime.publish("ack_freeze", {"actor": actor, **stamp})
+    else:
+        kept = ft.runtime.publish("invite", {"epoch": body.get("epoch"), **stamp})
+    ft.report.line(SOURCE, f"{NOTICES[name]}{f' (by {actor})' if actor else ''}")
+    return _taken("" if kept else "it could not be stored")
+
+
 def _text(body: Mapping[str, Any], key: str) -> str:
     value = body.get(key, "")
     if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX:
@@ -163,5 +188,5 @@ def _answer(
     if asked is not None:
         designation, asker, nonce = asked
         response.headers[protocol.BODY_HEADER] = protocol.sign_body(ft.config.secret_keys, designation, nonce, text)
-        sign_state(ft, response, designation, asker, nonce, answer_snapshot(ft, designation, asker, (AGENT,)))
+        sign_state(ft, response, designation, asker, nonce, answer_snapshot(ft, (AGENT,)))
     return response

@@ -14,7 +14,11 @@ RESTART_S = 0.6
 
 def lan_cut(world: World, node: Node, lasts: float) -> None:
     """The node loses everything: LAN, peer, witness, balancer."""
-    _cut(world, [(node.designation, other) for other in ("gateway", node.designation.other, "witness", "balancer")], lasts)
+    _cut(
+        world,
+        [(node.designation, other) for other in ("gateway", node.designation.other, "witness", "balancer")],
+        lasts,
+    )
 
 
 def link_cut(world: World, node: Node, lasts: float) -> None:
@@ -157,7 +161,12 @@ def pause(world: World, node: Node, lasts: float) -> None:
     """An administrator pauses automatic switching on both nodes, then resumes."""
     for n in world.nodes.values():
         n.redis.documents["pause"] = {"owner": "admin", "reason": "test"}
-    world.kernel.at(world.now + lasts, lambda: [n.redis.documents.pop("pause", None) for n in world.nodes.values()])  # type: ignore[arg-type,return-value]
+
+    def resume() -> None:
+        for n in world.nodes.values():
+            n.redis.documents.pop("pause", None)
+
+    world.kernel.at(world.now + lasts, resume)
 
 
 def switchover(world: World, node: Node, lasts: float) -> None:
@@ -165,7 +174,12 @@ def switchover(world: World, node: Node, lasts: float) -> None:
     active = [n for n in world.nodes.values() if n.answers_active()]
     if len(active) == 1:
         target = active[0].designation.other
-        order = {"kind": "manual", "target": str(target), "expected_active": str(active[0].designation), "actor": "admin"}
+        order = {
+            "kind": "manual",
+            "target": str(target),
+            "expected_active": str(active[0].designation),
+            "actor": "admin",
+        }
         world.send(node, "switch", (order,))
 
 

@@ -39,7 +39,11 @@ class Invariants:
 
     def owners(self) -> list[Node]:
         """Nodes whose service the call manager would see: a frozen or dead host is silent there."""
-        return [n for n in self.world.nodes.values() if any(s.settle() and s.owns for s in n.services) and not self.silent(n)]
+        return [
+            n
+            for n in self.world.nodes.values()
+            if any(s.settle() and s.owns for s in n.services) and not self.silent(n)
+        ]
 
     def silent(self, node: Node) -> bool:
         return not node.up or node.processes["service"].frozen
@@ -47,12 +51,20 @@ class Invariants:
     def resumed_lately(self, node: Node) -> bool:
         """I-A: for services that do not check their lease, guard poll + stop after a resume."""
         timing = self.world.timing
-        return self.world.now - node.thawed_at < timing.guard_poll_s + timing.stop_s + 0.3 or node.processes["guard"].frozen
+        return (
+            self.world.now - node.thawed_at < timing.guard_poll_s + timing.stop_s + 0.3
+            or node.processes["guard"].frozen
+        )
 
     def on_own(self, node: Node, epoch: int) -> None:
         """A service of ``node`` is about to own: the peer's must not, whatever the roles say."""
         for other in self.owners():
-            if other is not node and not self.split_excused() and not self.resumed_lately(other) and not self.resumed_lately(node):
+            if (
+                other is not node
+                and not self.split_excused()
+                and not self.resumed_lately(other)
+                and not self.resumed_lately(node)
+            ):
                 self.fail(f"I-A {node.designation} promotes its service while {other.designation} still owns")
 
     def on_active(self, node: Node, record: RoleRecord) -> None:
@@ -64,7 +76,9 @@ class Invariants:
         if fresh and self.epochs.get(record.epoch) is not None and self.epochs[record.epoch] != (node.designation,):
             self.fail(f"I-E epoch {record.epoch} taken twice")
         if record.epoch < self.highest.get(node.designation, 0):
-            self.fail(f"I-E epoch of {node.designation} went back from {self.highest[node.designation]} to {record.epoch}")
+            self.fail(
+                f"I-E epoch of {node.designation} went back from {self.highest[node.designation]} to {record.epoch}"
+            )
         self.epochs[record.epoch] = (node.designation,)
         self.highest[node.designation] = record.epoch
         if node.disk.epoch < record.epoch:
@@ -99,9 +113,12 @@ class Invariants:
         if confirmed or self.split_excused():
             return
         if node.bad_since_decision is None:
-            self.fail(f"I-D {node.designation} promotes itself although its last probe was good and the peer did not stop")
+            self.fail(
+                f"I-D {node.designation} promotes itself although its last probe was good and the peer did not stop"
+            )
         elif self.world.now - node.bad_since_decision < self.world.timing.hold_s - 0.001:
-            self.fail(f"I-D {node.designation} promotes itself {self.world.now - node.bad_since_decision:.3f} s after the first bad probe")
+            early_s = self.world.now - node.bad_since_decision
+            self.fail(f"I-D {node.designation} promotes itself {early_s:.3f} s after the first bad probe")
 
     def on_decision(self, node: Node, decision: Any) -> None:
         """I-F: no promotion on streaks older than the last gap. I-D: an isolated active gives up in time."""
@@ -128,7 +145,12 @@ class Invariants:
         if node.answers_active():
             self.fail(f"I-D {node.designation} is isolated for {self.world.now - dark_since:.2f} s and answers ACTIVE")
         owns = any(s.settle() and s.owns for s in node.services) and node.runs("service")
-        if owns and not self.resumed_lately(node) and node.processes["guard"].alive and not node.processes["guard"].frozen:
+        if (
+            owns
+            and not self.resumed_lately(node)
+            and node.processes["guard"].alive
+            and not node.processes["guard"].frozen
+        ):
             self.fail(f"I-D {node.designation} is isolated for {self.world.now - dark_since:.2f} s and owns")
 
     def sample(self) -> None:
@@ -149,7 +171,9 @@ class Invariants:
         if len(active) != 1:
             self.fail(f"I-B {len(active)} nodes are active after healing")
         if [n.designation for n in self.owners()] != [active[0].designation]:
-            self.fail(f"I-B owners after healing: {[str(n.designation) for n in self.owners()]}, active {active[0].designation}")
+            self.fail(
+                f"I-B owners after healing: {[str(n.designation) for n in self.owners()]}, active {active[0].designation}"
+            )
         for node in self.world.nodes.values():
             stale = [k for k, v in node.disk.switches.items() if v["outcome"] is None and self.world.now - v["at"] > 30]
             if stale:

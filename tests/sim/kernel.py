@@ -129,7 +129,9 @@ class Kernel:
         self._kept.clear()
         self._heap.clear()
 
-    def side_by_side(self, calls: list[Callable[[], Any]], limit: float, enough: Callable[[Any], bool] | None = None) -> list[Any]:
+    def side_by_side(
+        self, calls: list[Callable[[], Any]], limit: float, enough: Callable[[Any], bool] | None = None
+    ) -> list[Any]:
         """The Runner port: children in the same process, results in order, None for late ones."""
         parent = self.current
         assert parent is not None

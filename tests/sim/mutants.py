@@ -17,9 +17,12 @@ import ftplugin.core.hysteresis as hysteresis
 import ftplugin.core.policy as policy
 import ftplugin.core.timing as timing
 import tests.sim.ports as sim_ports
-import workers.agent as agent
 import workers.collect as collect
 import workers.execute as execute
+import workers.lease_keeper as lease_keeper
+import workers.promotion as promotion
+import workers.switch_run as switch_run
+from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Role
 
@@ -87,7 +90,12 @@ def a_moving_vote_delays_the_pass() -> None:
 def votes_are_released_last() -> None:
     from ftplugin.core.sequence import ServiceLimits, StepName
 
-    names = [s.name for s in execute.demotion(timing.Timing.of(_SETTINGS), [ServiceLimits(name="a", start_limit_s=1, stop_limit_s=1)])]
+    names = [
+        s.name
+        for s in execute.demotion(
+            timing.Timing.of(_SETTINGS), [ServiceLimits(name="a", start_limit_s=1, stop_limit_s=1)]
+        )
+    ]
     assert names.index(StepName.SERVICE) < names.index(StepName.RELEASE)
 
 
@@ -101,7 +109,10 @@ def a_streak_ends_when_the_probe_ended() -> None:
 
 
 def a_silent_peer_gets_its_hold() -> None:
-    assert "hold" in [r.veto for r in policy.refusals(replace(_case(policy.F1), memory=hysteresis.Memory(bad_streak=9, bad_since_s=99.5)))]
+    assert "hold" in [
+        r.veto
+        for r in policy.refusals(replace(_case(policy.F1), memory=hysteresis.Memory(bad_streak=9, bad_since_s=99.5)))
+    ]
 
 
 def a_good_last_probe_ends_the_failover() -> None:
@@ -143,7 +154,13 @@ def _order(world: World) -> dict[str, Any]:
 
 
 _SETTINGS = Settings(
-    server1_address="10.0.0.1", server2_address="10.0.0.2", enabled=True, interval_s=1.0, timeout_s=1.0, threshold=3, service_stop_s=0.3
+    server1_address="10.0.0.1",
+    server2_address="10.0.0.2",
+    enabled=True,
+    interval_s=1.0,
+    timeout_s=1.0,
+    threshold=3,
+    service_stop_s=0.3,
 )
 
 
@@ -152,14 +169,18 @@ def _case(rule: policy.Rule, paused: bool = False, server2: bool = False) -> pol
     from ftplugin.core.view import ClusterView, Pause
 
     me = Designation.SERVER2 if server2 else Designation.SERVER1
-    view = ClusterView(now_s=100.0, designation=me, role=Role.STANDBY, pause=Pause(owner="a", reason="b") if paused else None)
-    return policy.Case(rule, view, hysteresis.Memory(bad_streak=9, bad_since_s=1.0), _SETTINGS, timing.Timing.of(_SETTINGS))
+    view = ClusterView(
+        now_s=100.0, designation=me, role=Role.STANDBY, pause=Pause(owner="a", reason="b") if paused else None
+    )
+    return policy.Case(
+        rule, view, hysteresis.Memory(bad_streak=9, bad_since_s=1.0), _SETTINGS, timing.Timing.of(_SETTINGS)
+    )
 
 
 # --- the mutants -------------------------------------------------------------------------------------------------
 
-_refusals, _advance, _seq_stopped = policy.refusals, hysteresis.advance, execute._stopped
-_contact, _may, _state = agent.contact_s, agent.Agent._may_renew, agent.lease_deadline_s
+_refusals, _advance, _seq_stopped = policy.refusals, hysteresis.advance, promotion.has_stopped
+_contact, _may, _state = lease_keeper.contact_s, lease_keeper.LeaseKeeper._may_renew, lease_keeper.lease_deadline_s
 
 
 def _paused_demotions(case: policy.Case) -> Any:
@@ -218,7 +239,7 @@ def _fence_passes(self: Any, step: Any) -> str:
 
 
 def _no_epoch_check(self: Any, epoch: int) -> Any:
-    return self.ports.runtime.read_role() or execute.RoleRecord()
+    return self.ports.runtime.read_role() or RoleRecord()
 
 
 def _unjournalled(self: Any, epoch: int) -> bool:
@@ -228,29 +249,69 @@ def _unjournalled(self: Any, epoch: int) -> bool:
 
 P = policy
 MUTANTS = (
-    Mutant("LAN check removed from B1", P.VETOES, "lan", lambda c: "" if c.rule.id == "B1" else P._lan(c), failback_needs_the_lan),
+    Mutant(
+        "LAN check removed from B1",
+        P.VETOES,
+        "lan",
+        lambda c: "" if c.rule.id == "B1" else P._lan(c),
+        failback_needs_the_lan,
+    ),
     Mutant("LAN check removed from every rule", P.VETOES, "lan", lambda c: ""),
-    Mutant("streak counted from the start of the probe", hysteresis, "advance", _from_probe_start, a_streak_ends_when_the_probe_ended),
-    Mutant("failback with a best-effort fence", P, "B1", _swap(P.B1, P.Action.PROMOTE), failback_needs_a_confirmed_demotion),
+    Mutant(
+        "streak counted from the start of the probe",
+        hysteresis,
+        "advance",
+        _from_probe_start,
+        a_streak_ends_when_the_probe_ended,
+    ),
+    Mutant(
+        "failback with a best-effort fence", P, "B1", _swap(P.B1, P.Action.PROMOTE), failback_needs_a_confirmed_demotion
+    ),
     Mutant("I1 vetoed by pause", P, "refusals", _paused_demotions, pause_never_holds_a_demotion),
-    Mutant("lease deadline taken after the reply", agent, "lease_deadline_s", _late_deadline),
-    Mutant("lease not capped by the last contact", agent, "lease_deadline_s", _no_cap),
-    Mutant("equal epochs", execute, "next_epoch", lambda seen, me: seen + 1),
-    Mutant("epoch not durable before acting", execute.Run, "begin", _unjournalled),
-    Mutant("an expired lease is revived", agent.Agent, "_may_renew", _may_expired),
-    Mutant("lease renewed without ticks", agent.Agent, "_may_renew", _may_without_ticks),
-    Mutant("the fence is skipped", execute._Promotion, "_fence", _fence_passes),
-    Mutant("an unconfirmed answer passes as confirmed", execute, "_stopped", lambda state, epoch: True),
+    Mutant("lease deadline taken after the reply", lease_keeper, "lease_deadline_s", _late_deadline),
+    Mutant("lease not capped by the last contact", lease_keeper, "lease_deadline_s", _no_cap),
+    Mutant("equal epochs", promotion, "next_epoch", lambda seen, me: seen + 1),
+    Mutant("epoch not durable before acting", switch_run.Run, "begin", _unjournalled),
+    Mutant("an expired lease is revived", lease_keeper.LeaseKeeper, "_may_renew", _may_expired),
+    Mutant("lease renewed without ticks", lease_keeper.LeaseKeeper, "_may_renew", _may_without_ticks),
+    Mutant("the fence is skipped", promotion.Promotion, "_fence", _fence_passes),
+    Mutant("an unconfirmed answer passes as confirmed", promotion, "has_stopped", lambda state, epoch: True),
     Mutant("streaks survive a gap", decision, "advance", _no_gap),
     Mutant("no hold after the streak", P.VETOES, "hold", lambda c: "", a_silent_peer_gets_its_hold),
-    Mutant("promotion although the last probe was good", execute._Promotion, "_last_probe", lambda self, step: "skipped", a_good_last_probe_ends_the_failover),
+    Mutant(
+        "promotion although the last probe was good",
+        promotion.Promotion,
+        "_last_probe",
+        lambda self, step: "skipped",
+        a_good_last_probe_ends_the_failover,
+    ),
     Mutant("nobody yields when two are active", diagnosis, "yields", _both_stay),
     Mutant("no guard", sim_ports, "guard_loop", _silent_guard),
-    Mutant("votes released before the services stopped", execute, "demotion", _demotion_releases_first, votes_are_released_last),
-    Mutant("server2 as quick as server1 with nobody active", P.Case, "ticks_needed", property(lambda c: 3), server2_waits_longer),
+    Mutant(
+        "votes released before the services stopped",
+        execute,
+        "demotion",
+        _demotion_releases_first,
+        votes_are_released_last,
+    ),
+    Mutant(
+        "server2 as quick as server1 with nobody active",
+        P.Case,
+        "ticks_needed",
+        property(lambda c: 3),
+        server2_waits_longer,
+    ),
     Mutant("moving votes ignored", P, "passable_s", lambda c: 0.0, a_moving_vote_delays_the_pass),
-    Mutant("a resumed role needs no lease", collect, "ClusterView", lambda **k: _VIEW(**{**k, "resumable": k["epoch"] > 0})),
-    Mutant("a higher epoch does not interrupt", execute.SwitchRunner, "_check", _no_epoch_check, a_higher_epoch_ends_a_start),
+    Mutant(
+        "a resumed role needs no lease", collect, "ClusterView", lambda **k: _VIEW(**{**k, "resumable": k["epoch"] > 0})
+    ),
+    Mutant(
+        "a higher epoch does not interrupt",
+        execute.SwitchRunner,
+        "_check",
+        _no_epoch_check,
+        a_higher_epoch_ends_a_start,
+    ),
     Mutant("lost lease is not noticed", diagnosis, "_active", lambda view, m, s, t: diagnosis.Diagnosis.STEADY),
 )
 _VIEW = collect.ClusterView

@@ -123,7 +123,7 @@ class SimPeer(_Base):
         if name == "demote":
             epoch = int(body["epoch"])
             role = target.redis.role or RoleRecord()
-            if epoch <= role.epoch:
+            if epoch < role.epoch:
                 return Reply(answered=True, state=target.state(), detail="stale epoch")
             target.redis.role = replace(role, seen_epoch=max(role.seen_epoch, epoch))
             self.world.send(target, "switch", ({"kind": "demote", "rule": "fence", "epoch": epoch},))
@@ -131,7 +131,7 @@ class SimPeer(_Base):
             target.redis.documents["invite"] = {"at_s": target.now_s(), "boot_id": target.boot_id, **body}
         elif name == "switch":
             self.world.send(target, "switch", ({"kind": "manual", **body},))
-        return Reply(answered=True, state=target.state(), body={"accepted": True})
+        return Reply(answered=True, state=target.state(), body={"taken": True})
 
     def state(self, limit_s: float) -> Reply:
         start = self.world.now
@@ -153,7 +153,11 @@ class SimChannel(_Base):
         if self.world.reaches(self.node.designation, target.designation) and target.runs("redis"):
             self.kernel.sleep(self.world.delay * 2)
             return target.runs("redis")
-        dead = target.up and not target.processes["redis"].alive and self.world.linked(self.node.designation, target.designation)
+        dead = (
+            target.up
+            and not target.processes["redis"].alive
+            and self.world.linked(self.node.designation, target.designation)
+        )
         self.kernel.sleep(LOCAL_S if dead else limit_s)
         return False
 
@@ -174,54 +178,74 @@ class SimChannel(_Base):
             self.node.peer.redis.words[nonce] = (epoch, clear)
 
 
-FRESH_VOTE = {"owner": "", "epoch": 0, "counter": 0, "lock_owner": "", "lock_epoch": 0, "lock_counter": 0}
+# owner None: no lease was ever written (a record that a lock alone made)
+FRESH_VOTE = {"owner": None, "epoch": 0, "counter": 0, "lock_owner": "", "lock_epoch": 0, "lock_counter": 0}
+
+
+def lease_part(vote: dict[str, Any] | None) -> str:
+    return "missing" if vote is None or vote["owner"] is None else f"{vote['owner']}/{vote['epoch']}/{vote['counter']}"
+
+
+def lock_part(vote: dict[str, Any] | None) -> str:
+    return (
+        ""
+        if vote is None or not vote["lock_owner"]
+        else f"{vote['lock_owner']}/{vote['lock_epoch']}/{vote['lock_counter']}"
+    )
 
 
 def mark_of(vote: dict[str, Any] | None) -> str:
-    if vote is None:
-        return "missing"
-    lease = f"{vote['owner']},{vote['epoch']},{vote['counter']}"
-    return f"{lease}|{vote['lock_owner']},{vote['lock_epoch']},{vote['lock_counter']}"
+    lease, lock = lease_part(vote), lock_part(vote)
+    return "missing" if lease == "missing" and not lock else f"{lease}|{lock}"
 
 
-def lease_part(mark: str | None) -> str | None:
-    return None if mark is None else mark.split("|")[0]
+def part_of(mark: str | None, index: int) -> str | None:
+    """Lease part (0) or lock part (1) of a mark; None when nothing was watched."""
+    if not mark:
+        return None
+    return (mark + "|").split("|")[index]
 
 
 def vote_lock(vote: dict[str, Any] | None, me: str, epoch: int, mark: str | None) -> tuple[dict[str, Any] | None, bool]:
     """The lock rule of 5.4 as a pure function: (record afterwards, granted)."""
     v = dict(FRESH_VOTE if vote is None else vote)
-    other_lock = v["lock_owner"] not in ("", me)
-    if epoch <= v["epoch"] or (other_lock and epoch <= v["lock_epoch"]):
+    if epoch <= v["epoch"]:
         return vote, False
-    if other_lock and mark != mark_of(vote):
+    if v["lock_owner"] not in ("", me):
+        if epoch <= v["lock_epoch"] or part_of(mark, 1) != lock_part(vote):
+            return vote, False
+    elif v["lock_owner"] == me and epoch < v["lock_epoch"]:
         return vote, False
     v.update(lock_owner=me, lock_epoch=epoch, lock_counter=v["lock_counter"] + 1)
     return v, True
 
 
-def vote_own(vote: dict[str, Any] | None, me: str, epoch: int, mark: str | None, confirmed: bool) -> tuple[dict[str, Any] | None, bool]:
-    if vote is None or vote["lock_owner"] != me or vote["lock_epoch"] != epoch:
+def vote_own(
+    vote: dict[str, Any] | None, me: str, epoch: int, mark: str | None, confirmed: bool
+) -> tuple[dict[str, Any] | None, bool]:
+    """The lease rule: own lock, and the other node's lease released, confirmed, or watched standing still."""
+    if vote is not None and vote["owner"] == me and vote["epoch"] == epoch and not vote["lock_owner"]:
+        return vote, True  # asked twice
+    if vote is None or vote["lock_owner"] != me or vote["lock_epoch"] != epoch or epoch <= vote["epoch"]:
         return vote, False
-    still = mark is not None and (lease_part(mark) == lease_part(mark_of(vote)) or (mark == "missing" and vote["counter"] == 0))
-    # a record that the lock itself created had no owner and no counter: its lease part was "missing" when watched
-    unknown = vote["owner"] == "" and vote["counter"] == 0
-    free = vote["owner"] == me or (vote["owner"] == "" and not unknown)
-    if not (free or confirmed or still):
+    if vote["owner"] not in ("", me) and not confirmed and part_of(mark, 0) != lease_part(vote):
         return vote, False
-    v = dict(vote)
-    v.update(owner=me, epoch=epoch, counter=v["counter"] + 1, lock_owner="", lock_epoch=0)
-    return v, True
+    return {
+        **vote,
+        "owner": me,
+        "epoch": epoch,
+        "counter": vote["counter"] + 1,
+        "lock_owner": "",
+        "lock_epoch": 0,
+    }, True
 
 
 def vote_renew(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict[str, Any] | None, bool]:
-    if vote is None or (vote["epoch"] < epoch):
-        v = dict(FRESH_VOTE if vote is None else vote)
-        v.update(owner=me, epoch=epoch, counter=v["counter"] + 1)
-        return v, True
-    if vote["owner"] == me and vote["epoch"] == epoch:
-        return {**vote, "counter": vote["counter"] + 1}, True
-    return vote, False
+    v = dict(FRESH_VOTE if vote is None else vote)
+    if v["owner"] is not None and (v["epoch"] > epoch or (v["epoch"] == epoch and v["owner"] != me)):
+        return vote, False
+    v.update(owner=me, epoch=epoch, counter=v["counter"] + 1)
+    return v, True
 
 
 def vote_release(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict[str, Any] | None, bool]:
@@ -231,14 +255,14 @@ def vote_release(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict
     if v["owner"] == me and v["epoch"] <= epoch:
         v.update(owner="", counter=v["counter"] + 1)
     if v["lock_owner"] == me and v["lock_epoch"] <= epoch:
-        v.update(lock_owner="", lock_counter=v["lock_counter"] + 1)
+        v.update(lock_owner="", lock_epoch=0)
     return v, True
 
 
 class SimVotes(_Base):
     def __init__(self, node: Node) -> None:
         super().__init__(node)
-        self.watched: dict[str, tuple[str, float]] = {}
+        self.watched: dict[tuple[str, str], tuple[str, float]] = {}
 
     def names(self) -> list[str]:
         return ["server1", "server2"] + (["witness"] if self.world.settings.witness else [])
@@ -275,7 +299,13 @@ class SimVotes(_Base):
             return Vote(voter=voter, ok=None, detail="silent")
         vote, granted = rule(self._get(voter), str(self.node.designation), *arguments)
         self._put(voter, vote)
-        return Vote(voter=voter, ok=granted, epoch=vote["epoch"] if vote else 0, owner=vote["owner"] if vote else "", mark=mark_of(vote))
+        return Vote(
+            voter=voter,
+            ok=granted,
+            epoch=vote["epoch"] if vote else 0,
+            owner=(vote["owner"] or "") if vote else "",
+            mark=mark_of(vote),
+        )
 
     def read(self, voter: str, limit_s: float) -> Vote:
         return self._apply(voter, limit_s, lambda vote, me: (vote, True))
@@ -284,19 +314,25 @@ class SimVotes(_Base):
         answer = self.read(voter, limit_s)
         if answer.ok is None or answer.mark is None:
             return VoteReading(voter=voter)
-        before = self.watched.get(voter)
-        if before is None or before[0] != answer.mark:
-            self.watched[voter] = (answer.mark, self.node.now_s())
         vote = self._get(voter) or FRESH_VOTE
+        foreign = lock_part(vote) if vote["lock_owner"] != self.node.designation else ""
+        lease_since = self._still_since(voter, "lease", lease_part(vote))
+        lock_since = self._still_since(voter, "lock", foreign)  # the own lock is no movement
         return VoteReading(
             voter=voter,
-            mark=answer.mark,
-            owner=vote["owner"],
+            mark=mark_of(vote),
+            owner=vote["owner"] or "",
             epoch=vote["epoch"],
             lock_owner=vote["lock_owner"],
             lock_epoch=vote["lock_epoch"],
-            still_since_s=self.watched[voter][1],
+            still_since_s=max(lease_since, lock_since) if foreign else lease_since,
         )
+
+    def _still_since(self, voter: str, which: str, part: str) -> float:
+        before = self.watched.get((voter, which))
+        if before is None or before[0] != part:
+            self.watched[voter, which] = (part, self.node.now_s())
+        return self.watched[voter, which][1]
 
     def lock(self, voter: str, epoch: int, mark: str | None, limit_s: float) -> Vote:
         return self._apply(voter, limit_s, vote_lock, epoch, mark)
@@ -340,7 +376,7 @@ class SimRuntime(_Base):
         if not self._ok():
             return "silent"
         role = self.node.redis.role
-        if role is None:
+        if role is None or not role.boot_id:  # a hash that only a seen epoch or "clear" made has no role yet
             return "missing"
         if role.epoch != epoch or role.role is not Role.ACTIVE:
             return "other"
@@ -356,8 +392,10 @@ class SimRuntime(_Base):
         return True
 
     def set_progress(self, epoch: int, phase: Phase, progress_s: float) -> bool:
+        if not self._ok():
+            return False
         role = self.node.redis.role
-        if not self._ok() or role is None or role.epoch != epoch:
+        if role is None or not role.boot_id or role.epoch != epoch:
             return False
         self.node.redis.role = replace(role, phase=phase, progress_s=progress_s)
         return True
@@ -409,7 +447,8 @@ class SimJournal(_Base):
         last = self.node.disk.last
         if outcome == "done" or last is None:
             adopt_last(self.node.disk, RoleRecord(role=role, epoch=row["epoch"], boot_id=self.node.boot_id))
-        self.world.tell(f"{self.node.designation} {row['rule']} {row['kind']} {outcome} epoch {row['epoch']}: {detail} {len(steps_of(row))} steps")
+        steps = ", ".join(s.step for s in steps_of(row))
+        self.world.tell(f"{self.node.designation} {row['rule']} {row['kind']} {outcome} epoch {row['epoch']}: {steps}")
         return True
 
     def unfinished(self) -> Any:
@@ -489,7 +528,9 @@ class SimService(_Base):
 class SimLan(_Base):
     def reading(self) -> LanReading:
         node = self.node
-        stale = node.lan_seen is None or node.now_s() - node.lan_seen > max(3 * self.world.timing.lan_period_s, self.world.timing.lease_s / 2)
+        stale = node.lan_seen is None or node.now_s() - node.lan_seen > max(
+            3 * self.world.timing.lan_period_s, self.world.timing.lease_s / 2
+        )
         return LanReading(carrier=Tri.YES, reference=Tri.NO if stale else Tri.YES, seen_s=node.lan_seen)
 
     def portal_seen_s(self) -> float | None:
@@ -510,7 +551,9 @@ class SimVip(_Base):
             return VipReading(destination=VipDestination.NOBODY, asked_s=asked)
         here = target is self.node
         return VipReading(
-            destination=VipDestination.SELF if here else VipDestination.PEER, peer_state=None if here else state, asked_s=asked
+            destination=VipDestination.SELF if here else VipDestination.PEER,
+            peer_state=None if here else state,
+            asked_s=asked,
         )
 
 

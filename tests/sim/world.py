@@ -316,10 +316,14 @@ class World:
             return
         self.kernel.spawn(process, lambda: self._tick_loop(node, agent))
         self.kernel.spawn(process, lambda: self._every(agent.renew_lease, lambda: agent.renew_period_s()))
-        self.kernel.spawn(process, lambda: self._every(lambda: self._look_around(node), lambda: self.timing.lan_period_s))
+        self.kernel.spawn(
+            process, lambda: self._every(lambda: self._look_around(node), lambda: self.timing.lan_period_s)
+        )
         self.kernel.spawn(process, lambda: self._every(agent.watch_services, lambda: 1.0, self.random.random()))
         if self.settings.vip_address:
-            self.kernel.spawn(process, lambda: self._every(agent.probe_vip, lambda: self.timing.interval_s, self.random.random()))
+            self.kernel.spawn(
+                process, lambda: self._every(agent.probe_vip, lambda: self.timing.interval_s, self.random.random())
+            )
 
     def _every(self, call: Any, period: Any, first: float = 0.0) -> None:
         due = self.now + first

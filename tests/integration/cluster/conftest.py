@@ -1,0 +1,48 @@
+"""One cluster for all tests of this directory; between them it is brought back to "server1 active, both healthy"."""
+
+from __future__ import annotations
+
+import time
+from typing import Iterator
+
+import pytest
+
+from demo.cluster import Cluster, ClusterConfig, free_config
+
+from .harness import Pair
+
+INTERVAL_S = 1.0  # T = t; with N = 3 the lease is 1.5 s: long enough for a machine that others use too
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """The cluster, with the call manager in dynamic mode: it grants a second owner silently, so that a double shows."""
+    config = ClusterConfig(
+        directory=tmp_path_factory.mktemp("cluster"),
+        interval_s=INTERVAL_S,
+        timeout_s=INTERVAL_S,
+        threshold=3,
+        cti_ports=3,
+        cti_scale=0.5,
+        mode="dynamic",
+        settings={"flap_budget": 100},
+    )
+    cluster = Cluster(free_config(config))
+    with cluster:
+        pair = Pair(cluster)
+        try:
+            yield pair
+        finally:
+            pair.watcher.stop()
+
+
+@pytest.fixture
+def pair(running: Pair) -> Iterator[Pair]:
+    """Server1 active, both healthy, at the start; after the test nobody was ever active twice."""
+    running.bring_back()
+    started_s = time.monotonic()
+    yield running
+    doubles = running.watcher.doubles(started_s)
+    assert not doubles, f"both servers said ACTIVE: {doubles[:3]}\n{running.story()}"
+    found = running.overlaps()
+    assert not found, f"two owners at the call manager: {found}\n{running.story()}"

@@ -1,0 +1,104 @@
+"""The lease of an active node, renewed by its own timer between ticks (spec 5.2 I-D, 5.4)."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from ftplugin.core.diagnosis import peer_is_heard, stall_limit_s
+from ftplugin.core.hysteresis import Memory
+from ftplugin.core.lease import contact_s, lease_deadline_s
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.settings import Settings, SettingsError
+from ftplugin.core.terms import Phase, Role
+from ftplugin.core.timing import Timing
+
+from .collect import known_lan
+from .node_role import NodeRole
+
+SAVE_LEASE_RENEW_S_MIN = 5.0  # shorter leases are over before a reboot could resume them: not worth a disk write
+
+
+class LeaseKeeper(NodeRole):
+    """Renews, or lets run out."""
+
+    def renew_lease(self) -> bool:
+        """Called by its own timer. True when this node is active and its lease was renewed.
+
+        Not renewed: a lease that has run out (it is never revived), without a tick for 2 T, when a higher epoch was seen,
+        when a start makes no progress, without a majority (with a witness), or while the own Redis is silent.
+        """
+        _, settings, timing, _ = self.settings()
+        try:
+            me = self.designation(settings)
+        except SettingsError:
+            return False
+        if not self._started:
+            return False
+        self.sync_role()
+        self.ports.votes.reading(me, 0.2)  # keeps watching since when the own voter stands still (5.4)
+        self._publish_contact()
+        record, now_s = self.record, self.ports.clock.now_s()
+        if record.role is not Role.ACTIVE or not self.resolved or not self._may_renew(record, now_s, timing):
+            return False
+        before_s = self.ports.clock.now_s()
+        quorum = len(list(self.ports.votes.names())) >= 3
+        if quorum and not self._renew_votes(record.epoch, timing, timing.lease_s / 2):
+            return False
+        deadline_s = self._deadline_s(before_s, settings, timing)
+        if self.ports.clock.now_s() >= self.deadline_s:
+            return False  # it ran out while the voters were asked
+        if self.ports.runtime.renew(record.epoch, deadline_s, self.ports.clock.boot_id) != "ok":
+            return False
+        if self.record.epoch == record.epoch and self.record.role is Role.ACTIVE:
+            self.deadline_s = deadline_s
+        if not quorum:  # the lease is the node's own; the votes only show the peer that it is alive and connected
+            self._renew_votes(record.epoch, timing, timing.renew_s / 2)
+        for service in self.ports.services:
+            service.renew(record.epoch, deadline_s - self.ports.clock.now_s())
+        if timing.renew_s >= SAVE_LEASE_RENEW_S_MIN:
+            self.ports.journal.save_lease(record.epoch, deadline_s, self.ports.clock.boot_id)
+        return True
+
+    def _publish_contact(self) -> None:
+        """For the switch worker: a lease that starts now may not outlast what this node knows of its surroundings."""
+        lan = known_lan(self.ports.lan.reading(), self.contact_floor_s or 0.0)
+        contact = contact_s(lan.seen_s, (self.memory or Memory()).vouched_s)
+        self.ports.runtime.publish("contact", {"boot_id": self.ports.clock.boot_id, "contact_s": contact})
+
+    def _may_renew(self, record: RoleRecord, now_s: float, timing: Timing) -> bool:
+        if now_s >= self.deadline_s or record.seen_epoch > record.epoch:
+            return False
+        if self.tick_s is None or now_s - self.tick_s > timing.stale_s:
+            return False
+        starting = record.phase is Phase.STARTING and record.progress_s is not None
+        return not (starting and now_s - (record.progress_s or 0.0) > stall_limit_s(timing))
+
+    def _deadline_s(self, before_s: float, settings: Settings, timing: Timing) -> float:
+        memory = self.memory or Memory()
+        if not settings.enabled and not memory.peer_enabled:
+            return before_s + timing.lease_s  # nobody would take over: losing the LAN must not stop the services
+        lan = known_lan(self.ports.lan.reading(), self.contact_floor_s or 0.0)
+        return lease_deadline_s(
+            before_s=before_s,
+            timing=timing,
+            connected_s=contact_s(lan.seen_s, memory.vouched_s),
+            portal_s=self.ports.lan.portal_seen_s(),
+            peer_heard=peer_is_heard(memory.peer_heard_s, before_s, timing),
+        )
+
+    def _renew_votes(self, epoch: int, timing: Timing, limit_s: float) -> bool:
+        """True when two voters renewed; returns as soon as they have."""
+        votes = self.ports.votes
+        limit_s = min(timing.network_s, max(0.05, limit_s))
+        granted: list[str] = []
+
+        def ask(voter: str) -> Callable[[], bool]:
+            def call() -> bool:
+                if votes.renew(voter, epoch, limit_s).ok:
+                    granted.append(voter)
+                return len(granted) >= 2
+
+            return call
+
+        self.ports.runner.side_by_side([ask(name) for name in votes.names()], limit_s + 0.05, enough=bool)
+        return len(granted) >= 2

@@ -1,0 +1,200 @@
+"""What every process of the agent knows: who this node is, its role as Redis holds it, and what was remembered."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from ftplugin.config import NodeConfig
+from ftplugin.core.decision import Decision, settle
+from ftplugin.core.hysteresis import Memory
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.settings import Settings, designation_of
+from ftplugin.core.terms import Designation, Phase, Role, SplitStance
+from ftplugin.core.timing import Timing
+from ftplugin.core.view import ClusterView, ServiceReading, VipReading
+from ftplugin.core.watchdog import Watch
+
+from .collect import Collector, Facts
+from .execute import SwitchRunner
+from .ports import Ports
+
+PENDING_S = 1.0  # a dispatched switch shows itself within this time, or is dispatched again
+
+
+class NodeRole:
+    """The node's role and settings, as one process sees them."""
+
+    def __init__(self, *, config: NodeConfig, ports: Ports, version: str = "") -> None:
+        self.config, self.ports, self.version = config, ports, version
+        self.collector = Collector(ports)
+        self.runner = SwitchRunner(ports)
+        self.memory: Memory | None = None
+        self.record = RoleRecord()
+        self.resolved = False  # the question of C0–C4 is answered
+        self.deadline_s = 0.0
+        self.tick_s: float | None = None
+        self.contact_floor_s: float | None = None
+        self.stance = SplitStance.NONE
+        self.vip = VipReading()
+        self.services: tuple[ServiceReading, ...] = ()
+        self.lease_epoch = 0
+        self._started = False
+        self._sentence = ""
+        self._pending_until_s = 0.0
+        self._watch = Watch()
+
+    # --- who am I -----------------------------------------------------------------------------------------------
+
+    def settings(self) -> tuple[int, Settings, Timing, Timing]:
+        """(revision, settings, timing to stop by, timing to wait by)."""
+        revision, settings = self.ports.settings.current()
+        stop_by, wait_by = Timing.between(settings, self.ports.settings.previous())
+        return revision, settings, stop_by, wait_by
+
+    def designation(self, settings: Settings) -> Designation:
+        return designation_of(self.config.own_address, settings)
+
+    def renew_period_s(self) -> float:
+        """Period of ``renew_lease``. A standby node uses it to watch its own voter, so it is never long."""
+        _, _, stop_by, _ = self.settings()
+        return stop_by.renew_s if self.record.role is Role.ACTIVE else min(1.0, stop_by.renew_s)
+
+    def facts(self, me: Designation) -> Facts:
+        return Facts(
+            designation=me,
+            record=self.record,
+            resolved=self.resolved,
+            deadline_s=self.deadline_s,
+            contact_floor_s=self.contact_floor_s or 0.0,
+            switching=self.switching(),
+            stance=self.stance,
+            vip=self.vip,
+            services=self.services,
+            retry_after_s=self.retry_after_s(),
+        )
+
+    def start(self) -> None:
+        """Take up what this node knew before a restart of its worker: memory and contact, if the host did not reboot."""
+        if self._started:
+            return
+        clock, runtime = self.ports.clock, self.ports.runtime
+        stored = runtime.fetch("memory") or {}
+        same_boot = stored.get("boot_id") == clock.boot_id
+        self.memory = Memory.from_json(stored.get("memory") if same_boot else None)
+        contact = runtime.fetch("contact") or {}
+        floor = contact.get("contact_s") if contact.get("boot_id") == clock.boot_id else None
+        self.contact_floor_s = float(floor) if floor is not None else clock.now_s()
+        record = runtime.read_role() or RoleRecord()
+        last = self.ports.journal.last_role()
+        if record.epoch == 0 and last is not None:
+            record = replace(last, clear=False, seen_epoch=self.ports.journal.epoch())
+        valid = record.role is Role.ACTIVE and record.boot_id == clock.boot_id and clock.now_s() < record.deadline_s
+        if not valid:
+            keep_clear = record.clear and record.boot_id == clock.boot_id and record.role is not Role.ACTIVE
+            epoch = max(record.epoch, self.ports.journal.epoch())
+            record = replace(
+                record,
+                role=Role.UNDECIDED,
+                phase=Phase.READY,
+                epoch=epoch,
+                clear=keep_clear,
+                boot_id=clock.boot_id,
+                deadline_s=0.0,
+            )
+        runtime.write_role(record)
+        self.record, self.deadline_s, self.lease_epoch = record, record.deadline_s, record.epoch
+        self._started = True
+
+    def sync_role(self) -> None:
+        """Adopt what the switch worker wrote; write the record again after a wipe, under the same epoch (5.4)."""
+        record = self.ports.runtime.read_role()
+        if record is None:
+            return  # silent Redis: go on with what is known; the lease is not renewed meanwhile
+        if (
+            record.epoch == 0
+            and record.role is Role.UNDECIDED
+            and (self.record.epoch or self.record.role is not Role.UNDECIDED)
+        ):
+            record = self._after_wipe()
+            if record is None:
+                return
+        if (record.role, record.epoch) != (self.record.role, self.record.epoch):
+            self.role_changed(record)
+        self.record = record
+
+    def _after_wipe(self) -> RoleRecord | None:
+        last = self.ports.journal.last_role()
+        record = self.record
+        if last is not None and last.epoch > record.epoch:  # the switch worker changed the role and the wipe ate it
+            record = replace(last, deadline_s=0.0, clear=False, boot_id=self.ports.clock.boot_id)
+        else:
+            record = replace(record, deadline_s=self.deadline_s if record.role is Role.ACTIVE else 0.0)
+        record = replace(record, seen_epoch=max(record.seen_epoch, self.ports.journal.epoch()))
+        if record.role is Role.ACTIVE:  # an epoch of an own attempt that failed is no command to stop
+            record = replace(record, seen_epoch=record.epoch)
+        self.ports.log.report("agent", "the node's Redis lost the role record; written again under the same epoch")
+        return record if self.ports.runtime.write_role(record) else None
+
+    def role_changed(self, record: RoleRecord) -> None:
+        self.memory = settle(self.memory or Memory())
+        active = record.role is Role.ACTIVE and record.boot_id == self.ports.clock.boot_id
+        self.deadline_s = record.deadline_s if active else 0.0
+        self.lease_epoch = record.epoch
+        if record.role is not Role.UNDECIDED:
+            self.resolved = True
+        self.stance = SplitStance.NONE
+        self._pending_until_s = 0.0
+
+    def switch_document(self) -> dict[str, Any]:
+        document = self.ports.runtime.fetch("switch") or {}
+        return document if document.get("boot_id") == self.ports.clock.boot_id else {}
+
+    def switching(self) -> bool:
+        """A switch was dispatched a moment ago, or is running and showed life lately."""
+        now_s = self.ports.clock.now_s()
+        if now_s < self._pending_until_s:
+            return True
+        document = self.switch_document()
+        _, settings, stop_by, _ = self.settings()
+        quiet_s_max = max(stop_by.stop_s + 2 * stop_by.timeout_s, stop_by.stale_s)
+        return document.get("outcome") == "running" and now_s - float(document.get("updated_s", 0)) < quiet_s_max
+
+    def retry_after_s(self) -> float | None:
+        """A promotion that failed is tried again after a pause, so that a peer that will not stop is not hammered."""
+        document = self.switch_document()
+        if document.get("kind") != "promote" or document.get("outcome") not in ("aborted", "failed", "refused"):
+            return None
+        _, _, stop_by, wait_by = self.settings()
+        pause_s = (
+            min(wait_by.hold_s, max(1.0, wait_by.interval_s))
+            if document.get("rule") in ("F1", "C2", "C3")
+            else wait_by.hold_s
+        )
+        return float(document.get("updated_s", 0)) + pause_s
+
+    def promotion_facts(self, view: ClusterView, decision: Decision) -> dict[str, Any]:
+        peer = view.peer_state
+        epochs = [vote.epoch for vote in view.votes] + [vote.lock_epoch for vote in view.votes]
+        return {
+            "rule": decision.rule,
+            "reason": decision.sentence,
+            "not_before_s": decision.not_before_s,
+            "passable_s": decision.passable_s,
+            "marks": {vote.voter: [vote.mark, vote.still_since_s] for vote in view.votes},
+            "seen_epoch": max([0, *epochs, *((peer.epoch, peer.seen_epoch) if peer is not None else ())]),
+            "boot_id": self.ports.clock.boot_id,
+            "ordered_s": view.now_s,
+        }
+
+    def dispatch(self, order: dict[str, Any]) -> bool:
+        order.setdefault("switch_id", str(uuid.uuid4()))
+        taken = self.ports.dispatch.switch(order)
+        if taken:
+            self._pending_until_s = self.ports.clock.now_s() + PENDING_S
+        else:
+            self.ports.log.report(
+                "agent", f"the switch queue did not take {order['kind']} ({order.get('rule')}); trying again"
+            )
+        return taken

@@ -1,0 +1,268 @@
+"""A promotion, step by step (spec 5.5): last probe, lock, epoch, fence, votes, role, portal, services, publish."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, Callable, Mapping
+
+from ftplugin.core.lease import lease_deadline_s, next_epoch
+from ftplugin.core.policy import Action
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.sequence import OnFailure, Step, StepName, promotion
+from ftplugin.core.settings import Settings
+from ftplugin.core.terms import Designation, Phase, Role, ServiceState
+from ftplugin.core.timing import Timing
+from ftplugin.core.view import NodeState
+
+from .switch_run import POLL_S, Interrupted, Run, StepFailed, bind_step, need
+
+if TYPE_CHECKING:
+    from .execute import SwitchRunner
+
+STATUS_POLL_S = 0.1
+
+
+class Promotion:
+    """One promotion under way. Steps before ROLE abort without a trace of ownership; later ones are compensated."""
+
+    def __init__(
+        self,
+        runner: SwitchRunner,
+        run: Run,
+        order: Mapping[str, Any],
+        settings: Settings | None,
+        timing: Timing,
+        me: Designation,
+    ) -> None:
+        self.runner, self.run, self.order, self.settings, self.timing, self.me = (
+            runner,
+            run,
+            order,
+            settings,
+            timing,
+            me,
+        )
+        self.ports = runner.ports
+        self.suspect = order.get("action") == Action.PROMOTE.name
+        self.confirmed = False
+        self.epoch = 0
+        self.deadline_s = 0.0
+
+    def go(self) -> dict[str, Any]:
+        self.epoch = next_epoch(self.runner.highest_seen(self.order), self.me)
+        action = Action.PROMOTE if self.suspect else Action.PROMOTE_CONFIRMED
+        calls: dict[StepName, Callable[[Step], str]] = {
+            StepName.LAST_PROBE: self._last_probe,
+            StepName.LOCK: self._lock,
+            StepName.EPOCH: self._begin,
+            StepName.FENCE: self._fence,
+            StepName.OWN: self._own,
+            StepName.ROLE: self._role,
+        }
+        for step in promotion(action, self.timing, self.runner.limits(), suspect=self.suspect):
+            if step.name not in calls:
+                break
+            try:
+                self.run.do(step, bind_step(calls[step.name], step))
+            except (StepFailed, Interrupted) as error:
+                released = self.runner.release(self.epoch, self.timing.fence_s / 4)
+                record = self.ports.runtime.read_role() or RoleRecord()
+                return self.run.end("aborted", record.role, f"{step.label}: {error} ({released})")
+        return self.services_and_publish(self.epoch)
+
+    def _last_probe(self, step: Step) -> str:
+        assert self.settings is not None
+        probe = self.ports.peer.probe(step.limit_s, check_body=self.settings.application_error)
+        if probe.good:
+            raise StepFailed("the peer answered the last probe")
+        wait_s = float(self.order.get("not_before_s", 0)) - self.ports.clock.now_s()
+        if wait_s > 2 * self.timing.timeout_s:
+            raise StepFailed(f"{wait_s:.1f} s too early")
+        self.ports.clock.sleep(max(0.0, wait_s))
+        return f"bad: {probe.cause}"
+
+    def _lock(self, step: Step) -> str:
+        self.runner.check(self.epoch)
+        answers = self.runner.ask_voters(
+            lambda voter: self.ports.votes.lock(voter, self.epoch, self._mark(voter), step.limit_s), step.limit_s
+        )
+        if why := self.runner.carried(answers, self.me):
+            raise StepFailed(why)
+        return f"epoch {self.epoch}"
+
+    def _mark(self, voter: str) -> str | None:
+        """The fingerprint this node has watched standing still long enough, as the tick worker saw it (5.4)."""
+        mark, since_s = (self.order.get("marks") or {}).get(voter) or (None, None)
+        if mark is None or since_s is None or self.ports.clock.now_s() - float(since_s) < self.timing.watch_s:
+            return None
+        return str(mark)
+
+    def _begin(self, step: Step) -> str:
+        return need(self.run.begin(self.epoch), "the journal cannot be written, so nothing may be promoted")
+
+    def _fence(self, step: Step) -> str:
+        """Both channels at once; confirmed by a signed word only (5.5)."""
+        ports, start_s = self.ports, self.ports.clock.now_s()
+        heard: list[str] = []
+        nonce = uuid.uuid4().hex
+
+        def left_s() -> float:
+            stop_s = self.timing.stop_s if heard else 0.0
+            return start_s + step.limit_s + stop_s - ports.clock.now_s()
+
+        def over_http() -> bool:
+            reply = ports.peer.command("demote", {"epoch": self.epoch}, step.limit_s)
+            while reply.answered and reply.state is not None:
+                heard.append("portal")
+                if has_stopped(reply.state, self.epoch):
+                    return True
+                if left_s() <= 0:
+                    return False
+                ports.clock.sleep(POLL_S)
+                reply = ports.peer.state(max(0.05, min(step.limit_s, left_s())))
+            return False
+
+        def over_channel() -> bool:
+            if not ports.channel.demote(self.epoch, nonce, step.limit_s):
+                return False
+            while left_s() > 0:
+                word = ports.channel.word(nonce)
+                if word is not None:
+                    heard.append("agent")
+                    if word[0] >= self.epoch:
+                        return word[1]
+                ports.clock.sleep(POLL_S)
+            return False
+
+        results = ports.runner.side_by_side(
+            [over_http, over_channel], step.limit_s + self.timing.stop_s + 0.1, enough=bool
+        )
+        if any(results):
+            self.confirmed = True
+            return "the peer confirmed that it owns nothing"
+        if heard:
+            raise StepFailed(
+                f"the peer's {' and '.join(sorted(set(heard)))} answered but did not confirm that it stopped"
+            )
+        return self._pass_unanswered()
+
+    def _pass_unanswered(self) -> str:
+        """F1 alone may pass a silent peer, and only when its lease has certainly ended (I-D)."""
+        if not self.suspect:
+            raise StepFailed("the peer did not answer, and this switch needs its confirmed demotion")
+        wait_s = float(self.order.get("passable_s", 0)) - self.ports.clock.now_s()
+        if wait_s > self.timing.timeout_s:
+            raise StepFailed(f"the peer is silent, but its lease may last {wait_s:.1f} s more")
+        self.ports.clock.sleep(max(0.0, wait_s))
+        return "the peer is silent on both channels and its lease has ended"
+
+    def _own(self, step: Step) -> str:
+        self.runner.check(self.epoch)
+        self.deadline_s = self._first_deadline_s()
+        if self.deadline_s <= self.ports.clock.now_s():
+            raise StepFailed("this server has lost its LAN meanwhile")
+        answers = self.runner.ask_voters(
+            lambda v: self.ports.votes.own(v, self.epoch, self._mark(v), self.confirmed, step.limit_s), step.limit_s
+        )
+        if why := self.runner.carried(answers, self.me):
+            raise StepFailed(why)
+        return "votes taken"
+
+    def _first_deadline_s(self) -> float:
+        """The first lease, counted from before the votes are asked and capped by the last contact (I-D)."""
+        clock = self.ports.clock
+        document = self.ports.runtime.fetch("contact") or {}
+        known = document.get("contact_s") if document.get("boot_id") == clock.boot_id else None
+        connected_s = None if known is None else float(known)
+        return lease_deadline_s(
+            before_s=clock.now_s(), timing=self.timing, connected_s=connected_s, portal_s=None, peer_heard=False
+        )
+
+    def _role(self, step: Step) -> str:
+        clock = self.ports.clock
+        record = RoleRecord(
+            role=Role.ACTIVE,
+            phase=Phase.STARTING,
+            epoch=self.epoch,
+            boot_id=clock.boot_id,
+            deadline_s=self.deadline_s,
+            progress_s=clock.now_s(),
+            since_wall_s=clock.wall_s(),
+        )
+        return need(self.ports.runtime.write_role(record), "a higher epoch was seen meanwhile")
+
+    # --- after the role: services in order, verified -------------------------------------------------------------
+
+    def services_and_publish(self, epoch: int) -> dict[str, Any]:
+        """Promote every service; a failure demotes again under a new epoch and says which service is where."""
+        self.epoch = epoch
+        for step in promotion(Action.PROMOTE_CONFIRMED, self.timing, self.runner.limits(), suspect=False):
+            try:
+                if step.name is StepName.PORTAL:
+                    self.runner.attempt(self.run, step, bind_step(self._portal, step))
+                elif step.name is StepName.SERVICE:
+                    self.run.do(step, bind_step(self._start, step))
+                elif step.name is StepName.PUBLISH:
+                    self.run.do(step, bind_step(self._publish, step))
+            except (StepFailed, Interrupted) as error:
+                if step.on_failure is OnFailure.RECORD:
+                    continue
+                return self._compensate(step, error)
+        self.ports.log.report("IPS startup", f"SWITCH THIS SERVER TO PRIMARY, {self.run.rule}: {self.run.reason}")
+        return self.run.end("done", Role.ACTIVE, "active and ready")
+
+    def _portal(self, step: Step) -> str:
+        probe = self.ports.peer.probe_own(step.limit_s)
+        if probe.state is None or probe.state.role is not Role.ACTIVE:
+            raise StepFailed(f"the own portal does not say ACTIVE ({probe.cause})")
+        return "the own portal says ACTIVE"
+
+    def _start(self, step: Step) -> str:
+        """Ask one service to own, then wait until it does; progress is published, a higher epoch ends it at once."""
+        ports, service = self.ports, self.runner.service(step.service)
+        started_s = ports.clock.now_s()
+        record = self._still_ours()
+        reading = service.promote(self.epoch, record.deadline_s - started_s)
+        seen: tuple[int, ServiceState] | None = None
+        while reading.state is not ServiceState.ACTIVE:
+            if reading.state in (ServiceState.DEAD, ServiceState.STANDBY) and ports.clock.now_s() - started_s > 1.0:
+                raise StepFailed(f"{service.name} is {reading.state}: {reading.detail}")
+            if ports.clock.now_s() - started_s > step.limit_s:
+                raise StepFailed(
+                    f"{service.name} not started in {step.limit_s:.0f} s ({reading.progress}/{reading.total}): {reading.detail}"
+                )
+            if (reading.progress, reading.state) != seen:
+                seen = (reading.progress, reading.state)
+                ports.runtime.set_progress(self.epoch, Phase.STARTING, ports.clock.now_s())
+                self.run.show("running", step.label, f"{reading.progress}/{reading.total} {reading.detail}".strip())
+            ports.clock.sleep(STATUS_POLL_S)
+            self._still_ours()
+            reading = service.status()
+        return f"{service.name} is active"
+
+    def _still_ours(self) -> RoleRecord:
+        record = self.runner.check(self.epoch)
+        if record.role is not Role.ACTIVE or record.epoch != self.epoch:
+            raise Interrupted(f"the role is now {record.role} under epoch {record.epoch}")
+        if record.deadline_s <= self.ports.clock.now_s():
+            raise Interrupted("the lease has run out")
+        return record
+
+    def _publish(self, step: Step) -> str:
+        need(
+            self.ports.runtime.set_progress(self.epoch, Phase.READY, self.ports.clock.now_s()),
+            "the phase was not written",
+        )
+        return "ready"
+
+    def _compensate(self, step: Step, error: Exception) -> dict[str, Any]:
+        where = ", ".join(f"{s.name}: {s.status().state}" for s in self.ports.services)
+        result = self.run.end("failed", Role.STANDBY, f"{step.label}: {error}; demoting again ({where})")
+        again = self.runner.new_run("demote", {"rule": self.run.rule, "reason": f"undo: {error}"})
+        epoch = next_epoch(self.runner.highest_seen({}), self.me)
+        self.runner.demote_now(again, epoch, self.timing, self.ports.runtime.read_role())
+        return result
+
+
+def has_stopped(state: NodeState, epoch: int) -> bool:
+    return state.seen_epoch >= epoch and state.clear and state.role is not Role.ACTIVE
