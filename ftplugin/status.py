@@ -150,7 +150,7 @@ def _phase_text(phase: Phase) -> str:
 
 
 def _running(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:
-    if not document or document.get("outcome") or document.get("boot_id", boot_id) != boot_id:
+    if not document or document.get("outcome") != "running" or document.get("boot_id", boot_id) != boot_id:
         return {}
     return document
 

@@ -175,6 +175,8 @@ class Agent(LeaseKeeper, OrderTaker):
         )
         if record is None or len(self.services) != len(services):
             return
+        if record.epoch == 0 and self.record.epoch:
+            return  # a wiped record says nothing about the role; the next tick writes it again (5.4)
         config = self.config
         self._watch, todo = watch(
             self._watch,

@@ -15,10 +15,10 @@ from ftplugin.store.runtime import connect
 if TYPE_CHECKING:
     from .node import Node
 
-LIVENESS_POLL_S = 0.5
+LIVENESS_POLL_S = 1.0
 LIVENESS_S_MIN = 5.0
 LIVENESS_INTERVALS = 4
-STALL_S = 2.0  # a poll this late means that this process itself was stopped: the count starts again
+STALL_S = 3.0  # a poll this late means that this process itself was stopped: the count starts again
 EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h: the supervisor restarts us
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ftplugin.clock import SystemClock
 from ftplugin.config import ConfigError, NodeConfig
-from ftplugin.core.settings import SettingsError, designation_of, parse_address
+from ftplugin.core.settings import Settings, SettingsError, designation_of, parse_address
 from ftplugin.core.terms import Designation
 from ftplugin.core.view import LanReading
 from ftplugin.report import Report
@@ -66,8 +66,8 @@ def _database(config: NodeConfig) -> Database:
 
 def _check(database: Database) -> str:
     try:
-        with database.session() as session:
-            session.execute(text("SELECT 1"))
+        with database.transaction() as connection:
+            connection.execute(text("SELECT 1"))
         return ""
     except (DatabaseUnreachable, SQLAlchemyError) as error:
         return str(error).splitlines()[0]
@@ -87,16 +87,21 @@ class Whereabouts:
 
     def __init__(self, config: NodeConfig, feed: SettingsFeed) -> None:
         self._config, self._feed = config, feed
+        self._own = parse_address("own_address", config.own_address) if config.own_address else None
+        self._found: tuple[Settings, Designation] | None = None
 
     def designation(self) -> Designation:
         """Raises SettingsError while the own address is neither server #1 nor #2."""
-        return designation_of(self._config.own_address, self._feed.settings())
+        settings, found = self._feed.settings(), self._found
+        if found is None or found[0] is not settings:  # asked some 20 times a second
+            self._found = found = (settings, designation_of(self._config.own_address, settings))
+        return found[1]
 
     def own_url(self) -> str:
-        return self._url("own_address", self._config.own_address)
+        return self._own.url if self._own else ""
 
     def own_host(self) -> str:
-        return parse_address("own_address", self._config.own_address).host if self._config.own_address else ""
+        return self._own.host if self._own else ""
 
     def peer_url(self) -> str:
         """ "" while it is not known who the peer is."""
@@ -104,11 +109,8 @@ class Whereabouts:
             peer = self.designation().other
         except SettingsError:
             return ""
-        return self._url(f"{peer}_address", self._feed.settings().address_of(peer))
-
-    @staticmethod
-    def _url(field: str, address: str) -> str:
-        return parse_address(field, address).url if address else ""
+        address = self._feed.settings().address_of(peer)
+        return parse_address(f"{peer}_address", address).url if address else ""
 
 
 class LazyLan:

@@ -133,7 +133,7 @@ class Collector:
 
 def known_lan(reading: LanReading, floor_s: float) -> LanReading:
     """A node that asks references but never had an answer has last seen its LAN when it started, at best."""
-    if reading.reference is Tri.UNKNOWN and reading.seen_s is None:
+    if not reading.asked and reading.seen_s is None:
         return reading
     return replace(reading, seen_s=max(floor_s, reading.seen_s or floor_s))
 

@@ -144,6 +144,8 @@ class NodeRole:
         self.lease_epoch = record.epoch
         if record.role is not Role.UNDECIDED:
             self.resolved = True
+        if record.role is Role.STANDBY:  # the hold of a switchover belongs to the role that it gave (M1)
+            self.ports.journal.set_manual_hold(False)
         self.stance = SplitStance.NONE
         self._pending_until_s = 0.0
 

@@ -265,4 +265,5 @@ class Promotion:
 
 
 def has_stopped(state: NodeState, epoch: int) -> bool:
-    return state.seen_epoch >= epoch and state.clear and state.role is not Role.ACTIVE
+    # its role may still read active when only its guard is left to speak: the lease is over and every service demoted
+    return state.seen_epoch >= epoch and state.clear and not state.is_active

@@ -270,10 +270,13 @@ def not_before_s(c: Case) -> float:
 
 
 def passable_s(c: Case) -> float:
-    """When a silent peer has certainly stopped (I-D): a hold after its last signed word that it may own something and
-    after the first bad probe, and a watch after any vote of the peer was last seen to move (5.4)."""
-    hold_s = c.timing.hold_s
+    """When a silent peer has certainly stopped (I-D, ``timing.py``): a hold after its last signed word that it may own
+    something and after the first bad probe, and a watch after any vote of the peer was last seen to move (5.4) and
+    after the own LAN came back."""
+    hold_s = c.timing.hold_s + c.timing.lan_gap_s
     times = [t + hold_s for t in (c.memory.owner_word_s, c.memory.bad_since_s) if t is not None]
+    if c.view.lan.steady_since_s is not None and c.view.lan.asked:
+        times.append(c.view.lan.steady_since_s + c.timing.watch_s)
     for vote in c.view.votes:
         unsettled = vote.owner == c.view.designation.other or vote.mark == "missing"  # a wiped voter proves nothing yet
         if unsettled and vote.still_since_s is not None:

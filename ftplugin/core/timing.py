@@ -11,9 +11,11 @@ That first bad probe may have been lost by chance before the cut. So there is a 
 vote in the other node's Redis, and a vote that moved proves that its owner was alive and connected then. A candidate
 whose fence went unanswered waits until every vote it can read has stood still for
 
-    watch = hold + renewal period
+    watch = hold + renewal period + gap
 
-since the last renewal lies at most one renewal period before the cut.
+since the last renewal lies at most one renewal period before the cut. The gap is the longest outage of the candidate's
+own LAN that its reference hosts would not show: bad probes and still votes of such a time say nothing about the peer.
+A longer outage shows, and hold and watch start again when it is over.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ FENCE_S_MAX = 2.0  # spec 5.5: fence and lock together take at most min(t, 2 s)
 HEDGES = (0.0, 0.2, 0.4, 0.6)  # spec 5: attempts at 0, t/5, 2t/5, 3t/5
 CTI_STEP_S = 0.2  # guide 6.2: 200 ms per port and per device
 LAN_ASKS_PER_HOLD = 20  # spec 5.1
+LAN_ASKS_PER_GAP = 7  # at 30 % loss each way seven unanswered in a row are rare (0.9 %), so a longer gap is an outage
 NETWORK_LIMIT_S = 0.5  # default of one network call, raised by the round trip, capped by t (spec 2)
 
 
@@ -49,6 +52,7 @@ class Timing:
     fence_s: float
     network_s: float
     lan_period_s: float
+    lan_gap_s: float
     portal_period_s: float
 
     @classmethod
@@ -61,6 +65,8 @@ class Timing:
         margin_s = guard_poll_s + min(1.0, max(0.1, interval_s / 10))
         lease_s = hold_s - settings.service_stop_s - margin_s
         renew_s = max(0.02, min(interval_s, lease_s / 3))
+        lan_period_s = max(0.05, min(1.0, hold_s / LAN_ASKS_PER_HOLD, timeout_s / LAN_ASKS_PER_GAP))
+        lan_gap_s = LAN_ASKS_PER_GAP * lan_period_s
         return cls(
             interval_s=interval_s,
             timeout_s=timeout_s,
@@ -71,11 +77,12 @@ class Timing:
             margin_s=margin_s,
             lease_s=lease_s,
             renew_s=renew_s,
-            watch_s=hold_s + renew_s,
+            watch_s=hold_s + renew_s + lan_gap_s,
             stale_s=2 * interval_s,
             fence_s=min(timeout_s, FENCE_S_MAX),
             network_s=min(timeout_s, max(NETWORK_LIMIT_S, 4 * settings.rtt_ms / 1000)),
-            lan_period_s=min(1.0, hold_s / LAN_ASKS_PER_HOLD),
+            lan_period_s=lan_period_s,
+            lan_gap_s=lan_gap_s,
             portal_period_s=min(2.0, hold_s / 8),
         )
 

@@ -72,11 +72,17 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LanReading:
-    """Carrier on the interface with the own address, and when a reference host last answered."""
+    """Carrier on the interface with the own address, and when a reference host last answered.
+
+    ``steady_since_s``: since when answers have come without a gap (Timing.lan_gap_s). ``asked``: there is a reference
+    host and it was asked, so that its silence means something.
+    """
 
     carrier: Tri = Tri.UNKNOWN
     reference: Tri = Tri.UNKNOWN
     seen_s: float | None = None
+    steady_since_s: float | None = None
+    asked: bool = False
 
     @property
     def up(self) -> Tri:

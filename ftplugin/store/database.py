@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.orm import Session
 
-from .models import Base, Event
+from .tables import EVENT, METADATA
 
 SQLITE_LOCK_LIMIT_S = 1
 SERVER_LIMIT_S = 2  # connect, statement and lock limits of PostgreSQL and MariaDB, whole seconds
@@ -30,7 +29,7 @@ class DatabaseUnreachable(RuntimeError):
 
 
 class Database:
-    """Engine and sessions for one URL; tables are made at first use. Safe to use in forked processes."""
+    """Engine and transactions for one URL; tables are made at first use. Safe to use in forked processes."""
 
     def __init__(self, url: str) -> None:
         """``url`` as SQLAlchemy takes it. Raises DatabaseUnreachable when it cannot be understood."""
@@ -84,7 +83,7 @@ class Database:
             try:
                 if self._is_sqlite and self.url.database and self.url.database != ":memory:":
                     pathlib.Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-                Base.metadata.create_all(self.engine)
+                METADATA.create_all(self.engine)
                 self._ready = True
                 return
             except (SQLAlchemyError, OSError) as error:
@@ -93,20 +92,20 @@ class Database:
                 time.sleep(RETRY_S)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end of the block, rolled back when it raises.
+    def transaction(self) -> Iterator[Connection]:
+        """Committed at the end of the block, rolled back when it raises.
 
         Raises DatabaseUnreachable when the tables cannot be made or reached, SQLAlchemyError for a failed statement.
         """
         self.prepare(limit_s=0.0)
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        with self.engine.begin() as connection:
+            yield connection
 
     def record_event(self, name: str, facts: dict[str, Any]) -> bool:
         """Keep a countable event; False when the database could not be written."""
         try:
-            with self.session() as session:
-                session.add(Event(at_wall_s=time.time(), name=name, facts=facts))
+            with self.transaction() as connection:
+                connection.execute(insert(EVENT).values(at_wall_s=time.time(), name=name, facts=facts))
             return True
         except (SQLAlchemyError, DatabaseUnreachable):
             return False

@@ -9,18 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from ftplugin.core.records import OpenSwitch, RoleRecord, StepResult
 from ftplugin.core.terms import Role
 
 from .database import Database, DatabaseUnreachable
-from .models import NodeFacts, Switch, SwitchStep
-
+from .tables import NODE, STEP, SWITCH
 
 T = TypeVar("T")
+_FACTS = select(NODE).where(NODE.c.id == 1)
 
 
 class SqlJournal:
@@ -34,9 +33,9 @@ class SqlJournal:
     def epoch(self) -> int:
         """Highest durable epoch; 0 when none, the last one known when the database cannot be read."""
 
-        def read(session: Session) -> int:
-            facts = session.get(NodeFacts, 1)
-            switches = session.scalar(select(func.max(Switch.epoch))) or 0
+        def read(connection: Connection) -> int:
+            facts = connection.execute(_FACTS).first()
+            switches = connection.scalar(select(func.max(SWITCH.c.epoch))) or 0
             return max(switches, facts.epoch if facts else 0)
 
         self._epoch = max(self._epoch, self._try(read, 0))
@@ -47,17 +46,18 @@ class SqlJournal:
 
         A switch that is recorded already (resumed, or compensated under a new epoch) is opened again.
         """
+        opened: dict[str, Any] = {"kind": kind, "rule": rule, "reason": reason, "actor": actor[:200]}
+        opened |= {"ended_wall_s": None, "outcome": "", "role_after": "", "detail": ""}
 
-        def write(session: Session) -> bool:
-            switch = session.scalar(select(Switch).where(Switch.switch_id == switch_id))
-            if switch is None:
-                switch = Switch(switch_id=switch_id, started_wall_s=self._wall_s(), epoch=epoch)
-                session.add(switch)
-            switch.kind, switch.rule, switch.reason, switch.actor = kind, rule, reason, actor[:200]
-            switch.epoch = max(switch.epoch, epoch)
-            switch.ended_wall_s, switch.outcome, switch.role_after, switch.detail = None, "", "", ""
-            facts = _facts(session)
-            facts.epoch = max(facts.epoch, epoch)
+        def write(connection: Connection) -> bool:
+            known = connection.scalar(select(SWITCH.c.epoch).where(SWITCH.c.switch_id == switch_id))
+            if known is None:
+                new = {"switch_id": switch_id, "started_wall_s": self._wall_s(), "epoch": epoch}
+                connection.execute(insert(SWITCH).values(**new, **opened))
+            else:
+                change = update(SWITCH).where(SWITCH.c.switch_id == switch_id)
+                connection.execute(change.values(epoch=max(known, epoch), **opened))
+            _keep(connection, epoch)
             return True
 
         done = self._try(write, False)
@@ -67,18 +67,13 @@ class SqlJournal:
 
     def step(self, switch_id: str, index: int, result: StepResult) -> bool:
         """Record the result of one step; a second result for the same index replaces the first."""
+        values: dict[str, Any] = {"step": result.step, "outcome": result.outcome}
+        values |= {"duration_s": result.duration_s, "detail": result.detail}
 
-        def write(session: Session) -> bool:
-            session.merge(
-                SwitchStep(
-                    switch_id=switch_id,
-                    step_index=index,
-                    step=result.step,
-                    outcome=result.outcome,
-                    duration_s=result.duration_s,
-                    detail=result.detail,
-                )
-            )
+        def write(connection: Connection) -> bool:
+            here = (STEP.c.switch_id == switch_id, STEP.c.step_index == index)
+            if not connection.execute(update(STEP).where(*here).values(**values)).rowcount:
+                connection.execute(insert(STEP).values(switch_id=switch_id, step_index=index, **values))
             return True
 
         return self._try(write, False)
@@ -86,16 +81,16 @@ class SqlJournal:
     def end(self, switch_id: str, outcome: str, role: Role, detail: str) -> bool:
         """Close a switch and record which role the node has now. False also when there is no such switch."""
 
-        def write(session: Session) -> bool:
-            switch = session.scalar(select(Switch).where(Switch.switch_id == switch_id))
-            if switch is None:
+        def write(connection: Connection) -> bool:
+            epoch = connection.scalar(select(SWITCH.c.epoch).where(SWITCH.c.switch_id == switch_id))
+            if epoch is None:
                 return False
-            switch.outcome, switch.role_after, switch.detail = outcome, str(role), detail
-            switch.ended_wall_s = self._wall_s()
-            facts = _facts(session)
-            facts.role, facts.role_epoch = str(role), switch.epoch
+            closed = {"outcome": outcome, "role_after": str(role), "detail": detail, "ended_wall_s": self._wall_s()}
+            connection.execute(update(SWITCH).where(SWITCH.c.switch_id == switch_id).values(**closed))
+            facts: dict[str, Any] = {"role": str(role), "role_epoch": epoch}
             if role is not Role.ACTIVE:
-                facts.lease_deadline_s = 0.0
+                facts["lease_deadline_s"] = 0.0
+            _keep(connection, **facts)
             return True
 
         return self._try(write, False)
@@ -103,11 +98,17 @@ class SqlJournal:
     def unfinished(self) -> Sequence[OpenSwitch]:
         """Switches without an end, oldest first; empty also when the database cannot be read."""
 
-        def read(session: Session) -> list[OpenSwitch]:
-            rows = session.scalars(select(Switch).where(Switch.ended_wall_s.is_(None)).order_by(Switch.id))
+        def read(connection: Connection) -> list[OpenSwitch]:
+            query = select(SWITCH).where(SWITCH.c.ended_wall_s.is_(None)).order_by(SWITCH.c.id)
             return [
-                OpenSwitch(switch_id=row.switch_id, kind=row.kind, rule=row.rule, epoch=row.epoch, steps=_steps(row))
-                for row in rows
+                OpenSwitch(
+                    switch_id=row.switch_id,
+                    kind=row.kind,
+                    rule=row.rule,
+                    epoch=row.epoch,
+                    steps=tuple(StepResult(**step) for step in _steps(connection, row.switch_id)),
+                )
+                for row in connection.execute(query).all()
             ]
 
         return self._try(read, [])
@@ -115,10 +116,8 @@ class SqlJournal:
     def save_lease(self, epoch: int, deadline_s: float, boot_id: str) -> bool:
         """Keep the lease for rule C0. ``deadline_s``: CLOCK_BOOTTIME under ``boot_id``."""
 
-        def write(session: Session) -> bool:
-            facts = _facts(session)
-            facts.epoch = max(facts.epoch, epoch)
-            facts.lease_epoch, facts.lease_deadline_s, facts.boot_id = epoch, deadline_s, boot_id
+        def write(connection: Connection) -> bool:
+            _keep(connection, epoch, lease_epoch=epoch, lease_deadline_s=deadline_s, boot_id=boot_id)
             return True
 
         return self._try(write, False)
@@ -129,8 +128,8 @@ class SqlJournal:
         None: nothing journalled, or the database cannot be read.
         """
 
-        def read(session: Session) -> RoleRecord | None:
-            facts = session.get(NodeFacts, 1)
+        def read(connection: Connection) -> RoleRecord | None:
+            facts = connection.execute(_FACTS).first()
             if facts is None:
                 return None
             leased = facts.lease_epoch > facts.role_epoch
@@ -148,16 +147,15 @@ class SqlJournal:
     def manual_hold(self) -> bool:
         """Whether a switchover holds B1 and F2 (M1); the last known value when the database cannot be read."""
 
-        def read(session: Session) -> bool:
-            facts = session.get(NodeFacts, 1)
-            return facts is not None and facts.manual_hold
+        def read(connection: Connection) -> bool:
+            return bool(connection.scalar(_FACTS.with_only_columns(NODE.c.manual_hold)))
 
         self._hold = self._try(read, self._hold)
         return self._hold
 
     def set_manual_hold(self, hold: bool) -> bool:
-        def write(session: Session) -> bool:
-            _facts(session).manual_hold = hold
+        def write(connection: Connection) -> bool:
+            _keep(connection, manual_hold=hold)
             return True
 
         return self._try(write, False)
@@ -165,54 +163,52 @@ class SqlJournal:
     def automatic_switches(self, window_s: float) -> int:
         """Promotions done without an administrator in the last ``window_s`` seconds of the wall clock (spec 5.6)."""
 
-        def read(session: Session) -> int:
-            query = select(func.count(Switch.id)).where(
-                Switch.kind == "promote",
-                Switch.outcome == "done",
-                Switch.actor == "",
-                Switch.started_wall_s >= self._wall_s() - window_s,
+        def read(connection: Connection) -> int:
+            query = select(func.count(SWITCH.c.id)).where(
+                SWITCH.c.kind == "promote",
+                SWITCH.c.outcome == "done",
+                SWITCH.c.actor == "",
+                SWITCH.c.started_wall_s >= self._wall_s() - window_s,
             )
-            return session.scalar(query) or 0
+            return connection.scalar(query) or 0
 
         return self._try(read, 0)
 
     def recent(self, count: int = 1) -> list[dict[str, Any]]:
         """The last switches, newest first, as plain values for page and command line."""
 
-        def read(session: Session) -> list[dict[str, Any]]:
-            rows = session.scalars(select(Switch).order_by(Switch.id.desc()).limit(count))
-            return [_as_document(row) for row in rows]
+        def read(connection: Connection) -> list[dict[str, Any]]:
+            rows = connection.execute(select(SWITCH).order_by(SWITCH.c.id.desc()).limit(count)).all()
+            return [_as_document(row) | {"steps": _steps(connection, row.switch_id)} for row in rows]
 
         return self._try(read, [])
 
-    def _try(self, action: Callable[[Session], T], otherwise: T) -> T:
+    def _try(self, action: Callable[[Connection], T], otherwise: T) -> T:
         try:
-            with self.database.session() as session:
-                return action(session)
+            with self.database.transaction() as connection:
+                return action(connection)
         except (SQLAlchemyError, DatabaseUnreachable):
             return otherwise
 
 
-def _facts(session: Session) -> NodeFacts:
-    facts = session.get(NodeFacts, 1)
-    if facts is None:
-        facts = NodeFacts(id=1, epoch=0, role=str(Role.UNDECIDED), role_epoch=0, boot_id="", lease_epoch=0)
-        facts.lease_deadline_s, facts.manual_hold = 0.0, False
-        session.add(facts)
-    return facts
+def _keep(connection: Connection, epoch: int = 0, **facts: Any) -> None:
+    """Change facts of this node. The epoch only grows, also when two processes write at the same time (I-E)."""
+    own = update(NODE).where(NODE.c.id == 1)
+    if connection.scalar(_FACTS.with_only_columns(NODE.c.id)) is None:
+        connection.execute(insert(NODE).values(id=1, epoch=epoch, **facts))
+        return
+    if facts:
+        connection.execute(own.values(**facts))
+    connection.execute(own.where(NODE.c.epoch < epoch).values(epoch=epoch))
 
 
-def _steps(row: Switch) -> tuple[StepResult, ...]:
-    return tuple(
-        StepResult(step=s.step, outcome=s.outcome, duration_s=s.duration_s, detail=s.detail) for s in row.steps
-    )
+def _steps(connection: Connection, switch_id: str) -> list[dict[str, Any]]:
+    query = select(STEP.c.step, STEP.c.outcome, STEP.c.duration_s, STEP.c.detail)
+    rows = connection.execute(query.where(STEP.c.switch_id == switch_id).order_by(STEP.c.step_index))
+    return [dict(row) for row in rows.mappings()]
 
 
-def _as_document(row: Switch) -> dict[str, Any]:
+def _as_document(row: Row[Any]) -> dict[str, Any]:
     names = ("switch_id", "kind", "rule", "reason", "epoch", "actor", "outcome", "role_after", "detail")
     document: dict[str, Any] = {name: getattr(row, name) for name in names}
-    document |= {"started_wall_s": row.started_wall_s, "ended_wall_s": row.ended_wall_s}
-    document["steps"] = [
-        {"step": s.step, "outcome": s.outcome, "duration_s": s.duration_s, "detail": s.detail} for s in row.steps
-    ]
-    return document
+    return document | {"started_wall_s": row.started_wall_s, "ended_wall_s": row.ended_wall_s}

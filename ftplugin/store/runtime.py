@@ -58,6 +58,7 @@ _RENEW = """
 local stored = redis.call('HGET', KEYS[1], 'epoch')
 if not stored then return 'missing' end
 if tonumber(stored) ~= tonumber(ARGV[1]) or redis.call('HGET', KEYS[1], 'role') ~= 'active' then return 'other' end
+if tonumber(redis.call('HGET', KEYS[1], 'seen_epoch') or '0') > tonumber(ARGV[1]) then return 'other' end
 redis.call('HSET', KEYS[1], 'deadline_s', ARGV[2], 'boot_id', ARGV[3])
 return 'ok'
 """

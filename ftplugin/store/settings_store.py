@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from ftplugin.core import rules
 from ftplugin.core.settings import NAMES, Problem, Settings, SettingsError, designation_of, parse
 
 from .database import Database, DatabaseUnreachable
-from .models import Event, SettingsRevision
+from .tables import EVENT, SETTINGS
 
 REREAD_S = 0.2
 REREAD_FAILED_S = 1.0  # each look at a database that does not answer costs its whole limit
@@ -119,14 +118,14 @@ class SettingsStore:
         or SQLAlchemyError (not saved).
         """
         try:
-            with self.database.session() as session:
-                row = _newest(session)
+            with self.database.transaction() as connection:
+                row = _newest(connection)
                 revision = row.revision if row else 0
                 if expected_revision is not None and expected_revision != revision:
                     raise Conflict(revision)
                 settings = self.checked(values, _settings_of(row), override_reason)
-                session.add(
-                    SettingsRevision(
+                connection.execute(
+                    insert(SETTINGS).values(
                         revision=revision + 1,
                         saved_wall_s=self._wall_s(),
                         origin=self._origin(settings),
@@ -189,18 +188,17 @@ class SettingsStore:
             self.database.record_event("settings_unreadable", {"error": str(error)[:500]})
             return False
         try:
-            with self.database.session() as session:
-                row = _newest(session)
+            with self.database.transaction() as connection:
+                row = _newest(connection)
                 if row is not None and not _newer(revision, saved_s, origin, row):
                     return False
                 if row is not None and row.revision == revision:
-                    session.add(
-                        Event(at_wall_s=self._wall_s(), name="settings_conflict", facts={"replaced": _document(row)})
-                    )
-                    session.delete(row)
-                    session.flush()
-                session.add(
-                    SettingsRevision(
+                    lost = {"replaced": _document(row)}
+                    event = insert(EVENT).values(at_wall_s=self._wall_s(), name="settings_conflict", facts=lost)
+                    connection.execute(event)
+                    connection.execute(delete(SETTINGS).where(SETTINGS.c.revision == revision))
+                connection.execute(
+                    insert(SETTINGS).values(
                         revision=revision,
                         saved_wall_s=saved_s,
                         origin=origin[:100],
@@ -220,12 +218,9 @@ class SettingsStore:
         if self._held.previous is None and self._held.revision == revision and self._read_s is not None:
             return
         try:
-            with self.database.session() as session:
-                query = select(SettingsRevision).where(
-                    SettingsRevision.revision <= revision, SettingsRevision.acknowledged.is_(False)
-                )
-                for row in session.scalars(query):
-                    row.acknowledged = True
+            with self.database.transaction() as connection:
+                waiting = (SETTINGS.c.revision <= revision, SETTINGS.c.acknowledged.is_(False))
+                connection.execute(update(SETTINGS).where(*waiting).values(acknowledged=True))
         except (SQLAlchemyError, DatabaseUnreachable) as error:
             self.error = str(error)  # the peer acknowledges with every heartbeat: the next one tries again
             return
@@ -249,16 +244,15 @@ class SettingsStore:
             self._reading.release()
 
     def _load(self) -> _Held:
-        with self.database.session() as session:
-            columns = (SettingsRevision.revision, SettingsRevision.saved_wall_s, SettingsRevision.acknowledged)
-            found = session.execute(select(*columns).order_by(SettingsRevision.revision.desc()).limit(1)).first()
+        with self.database.transaction() as connection:
+            found = connection.execute(_MARK).first()
             mark = tuple(found) if found else ()
             if mark == self._held.mark:
                 return self._held
-            row = _newest(session)
+            row = _newest(connection)
             if row is None:
                 return _Held()
-            before = None if row.acknowledged else _last_acknowledged(session, row.revision)
+            before = None if row.acknowledged else _last_acknowledged(connection, row.revision)
             return _Held(
                 mark=mark,
                 revision=row.revision,
@@ -268,34 +262,38 @@ class SettingsStore:
             )
 
 
-def _newest(session: Session) -> SettingsRevision | None:
-    return session.scalar(select(SettingsRevision).order_by(SettingsRevision.revision.desc()).limit(1))
+_NEWEST = select(SETTINGS).order_by(SETTINGS.c.revision.desc()).limit(1)
+_MARK = _NEWEST.with_only_columns(SETTINGS.c.revision, SETTINGS.c.saved_wall_s, SETTINGS.c.acknowledged)
 
 
-def _last_acknowledged(session: Session, below: int) -> SettingsRevision | None:
-    query = select(SettingsRevision).where(SettingsRevision.revision < below).order_by(SettingsRevision.revision.desc())
-    rows = session.scalars(query.limit(50)).all()
+def _newest(connection: Connection) -> Row[Any] | None:
+    return connection.execute(_NEWEST).first()
+
+
+def _last_acknowledged(connection: Connection, below: int) -> Row[Any] | None:
+    query = select(SETTINGS).where(SETTINGS.c.revision < below).order_by(SETTINGS.c.revision.desc())
+    rows = connection.execute(query.limit(50)).all()
     return next((row for row in rows if row.acknowledged), rows[-1] if rows else None)
 
 
-def _settings_of(row: SettingsRevision | None) -> Settings:
+def _settings_of(row: Row[Any] | None) -> Settings:
     if row is None:
         return Settings()
-    return parse({name: value for name, value in row.values.items() if name in NAMES})
+    return parse({name: value for name, value in row._mapping["values"].items() if name in NAMES})
 
 
-def _document(row: SettingsRevision) -> dict[str, Any]:
+def _document(row: Row[Any]) -> dict[str, Any]:
     return {
         "revision": row.revision,
         "saved_at": row.saved_wall_s,
         "origin": row.origin,
         "actor": row.actor,
         "override_reason": row.override_reason,
-        "values": dict(row.values),
+        "values": dict(row._mapping["values"]),
     }
 
 
-def _newer(revision: int, saved_s: float, origin: str, row: SettingsRevision) -> bool:
+def _newer(revision: int, saved_s: float, origin: str, row: Row[Any]) -> bool:
     return (revision, saved_s, origin) > (row.revision, row.saved_wall_s, row.origin)
 
 

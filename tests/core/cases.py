@@ -37,7 +37,10 @@ def _changes(t: Ticks) -> dict[D, tuple[str, dict[str, Any]]]:
             D.ISOLATED: ("I1", {"lan": replace(LAN_DOWN, seen_s=now - 60), "peer": t.silent()}),
             D.PORTAL_DEAD: ("P1", {"portal_seen_s": now - 60}),
             D.LEASE_LOST: ("L1", {"lease_deadline_s": now}),
-            D.SPLIT_LOSE if t.me is S2 else D.SPLIT_STAY: ("X1", {"peer": t.good(A, epoch=8, stance=SplitStance.STAY if t.me is S2 else "")}),
+            D.SPLIT_LOSE if t.me is S2 else D.SPLIT_STAY: (
+                "X1",
+                {"peer": t.good(A, epoch=8, stance=SplitStance.STAY if t.me is S2 else "")},
+            ),
             D.STALLED: ("L1", {"progress_age_s": 60.0}),
             D.SWITCHING: ("SW", {"switching": True}),
             D.ORDERED: ("S0", {"order": t.order()}),
@@ -100,7 +103,11 @@ def _quiet(rule: Rule, me: Designation) -> Case:
     """A case in which no veto speaks."""
     chosen = settings()
     t = Ticks(me, S, chosen)
-    peer = t.silent() if rule.id in ("F1", "C3") and rule.why != "nobody is active" else t.good(S if rule.why == "nobody is active" else A)
+    peer = (
+        t.silent()
+        if rule.id in ("F1", "C3") and rule.why != "nobody is active"
+        else t.good(S if rule.why == "nobody is active" else A)
+    )
     view = t.view(peer=peer, order=t.order(expected=me.other) if rule.id == "M1" else None)
     return Case(rule, view, ripe(t), chosen, t.timing)
 

@@ -16,7 +16,25 @@ from ftplugin.core.timing import Timing
 from ftplugin.core.view import LanReading
 
 from .cases import DEAD
-from .ticks import A, LAN_DOWN, LAN_UNKNOWN, NOBODY, PAUSE, PEER, S, S1, S2, SELF, U, Ticks, acted, settings, state, vetoes, vip_on
+from .ticks import (
+    A,
+    LAN_DOWN,
+    LAN_UNKNOWN,
+    NOBODY,
+    PAUSE,
+    PEER,
+    S,
+    S1,
+    S2,
+    SELF,
+    U,
+    Ticks,
+    acted,
+    settings,
+    state,
+    vetoes,
+    vip_on,
+)
 
 N = 3
 BOTH = pytest.mark.parametrize("me", [S1, S2])
@@ -46,7 +64,9 @@ def test_c2_both_start_server1_promotes_at_once_server2_waits_n_ticks_and_is_sta
 
 
 @pytest.mark.parametrize("failback", [True, False])
-def test_c2_server1_starts_beside_a_standby_server2_and_promotes_after_n_ticks_whatever_failback_says(failback: bool) -> None:
+def test_c2_server1_starts_beside_a_standby_server2_and_promotes_after_n_ticks_whatever_failback_says(
+    failback: bool,
+) -> None:
     t = Ticks(S1, U, settings(failback=failback))
     held = t.ticks(N - 1, peer=lambda: t.good(S))
     assert (held.rule, vetoes(held)) == ("C2", {"streak"}) and "2 of 3 ticks with nobody active" in held.sentence
@@ -154,7 +174,15 @@ def test_f1_is_not_held_by_the_vote_of_a_peer_that_answers() -> None:
     assert acted(decision) == "F1"
 
 
-@pytest.mark.parametrize("lan", [LAN_DOWN, LAN_UNKNOWN, LanReading(carrier=Tri.NO, reference=Tri.YES), LanReading(carrier=Tri.UNKNOWN, reference=Tri.YES)])
+@pytest.mark.parametrize(
+    "lan",
+    [
+        LAN_DOWN,
+        LAN_UNKNOWN,
+        LanReading(carrier=Tri.NO, reference=Tri.YES),
+        LanReading(carrier=Tri.UNKNOWN, reference=Tri.YES),
+    ],
+)
 def test_f1_is_held_back_unless_the_lan_is_known_to_be_up(lan: LanReading) -> None:
     t = Ticks(S2, S)
     decision = t.ticks(N + 5, peer=t.silent, lan=lan)
@@ -226,7 +254,11 @@ def test_f1_an_answer_at_the_vip_without_fresh_agent_or_lease_is_no_good_probe(s
 
 def test_f1_the_vip_does_not_excuse_a_peer_that_answered_directly_and_badly() -> None:
     t = Ticks(S2, S, vip_on())
-    t.ticks(2, peer=lambda: t.probe(ProbeCause.AGENT_STALE, state(S1, A, agent_age_s=9.0)), vip=lambda: t.vip(PEER, state(S1, A)))
+    t.ticks(
+        2,
+        peer=lambda: t.probe(ProbeCause.AGENT_STALE, state(S1, A, agent_age_s=9.0)),
+        vip=lambda: t.vip(PEER, state(S1, A)),
+    )
     assert t.memory.bad_streak == 2
 
 
@@ -262,7 +294,13 @@ def test_f2_acts_after_n_ticks_with_the_vip_here_and_only_confirmed() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "veto"),
-    [({"own": None}, "unhealthy"), ({"lan": LAN_UNKNOWN}, "lan"), ({"manual_hold": True}, "manual hold"), ({"pause": PAUSE}, "paused"), ({"switches": 3}, "frozen")],
+    [
+        ({"own": None}, "unhealthy"),
+        ({"lan": LAN_UNKNOWN}, "lan"),
+        ({"manual_hold": True}, "manual hold"),
+        ({"pause": PAUSE}, "paused"),
+        ({"switches": 3}, "frozen"),
+    ],
 )
 def test_f2_conditions(changes: dict[str, object], veto: str) -> None:
     t = Ticks(S2, S, vip_on())
@@ -285,7 +323,10 @@ def test_a_combined_streak_acts_as_f1_when_the_last_probe_is_bad_else_as_f2(last
     """Bad, VIP here, bad: three ticks, though neither streak alone is full. A tick that is both counts once."""
     t = Ticks(S2, S, vip_on())
     for bad in (not last_bad, last_bad, not last_bad, last_bad)[-N:]:
-        decision = t.tick(peer=(lambda: t.probe(ProbeCause.STATUS, None)) if bad else (lambda: t.good(A)), vip=t.vip(SELF if not bad else NOBODY))
+        decision = t.tick(
+            peer=(lambda: t.probe(ProbeCause.STATUS, None)) if bad else (lambda: t.good(A)),
+            vip=t.vip(SELF if not bad else NOBODY),
+        )
     assert (t.memory.combined_streak, decision.rule, "streak" in vetoes(decision)) == (N, rule, False)
 
 
@@ -370,7 +411,9 @@ def split(me: Designation, where: VipDestination, stance: SplitStance, *, vip_te
     return t.tick(peer=t.good(A, stance=stance), vip=t.vip(where))
 
 
-@pytest.mark.parametrize(("me", "stance"), [(me, stance) for me in (S1, S2) for stance in STANCES if (me, stance) != (S2, SplitStance.STAY)])
+@pytest.mark.parametrize(
+    ("me", "stance"), [(me, stance) for me in (S1, S2) for stance in STANCES if (me, stance) != (S2, SplitStance.STAY)]
+)
 def test_x1_who_has_the_vip_stays(me: Designation, stance: SplitStance) -> None:
     assert split(me, SELF, stance).stance is SplitStance.STAY
 
@@ -430,8 +473,12 @@ def run_split(first: VipDestination, second: VipDestination, order: tuple[Design
     return active
 
 
-@pytest.mark.parametrize(("first", "second", "order"), list(product(VIPS, VIPS, [(S1, S2), (S2, S1), (S1, S1, S2), (S2, S2, S1)])))
-def test_x1_every_split_ends_with_exactly_one_active(first: VipDestination, second: VipDestination, order: tuple[Designation, ...]) -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "order"), list(product(VIPS, VIPS, [(S1, S2), (S2, S1), (S1, S1, S2), (S2, S2, S1)]))
+)
+def test_x1_every_split_ends_with_exactly_one_active(
+    first: VipDestination, second: VipDestination, order: tuple[Designation, ...]
+) -> None:
     assert len(run_split(first, second, order)) == 1
 
 
@@ -510,7 +557,9 @@ def test_p1_a_peer_heard_more_than_2_t_ago_is_not_heard() -> None:
     assert acted(t.tick(after_s=0.0, peer=t.silent, portal_seen_s=heard - 9)) == ""
 
 
-@pytest.mark.parametrize(("own", "peer", "rule"), [(False, False, ""), (True, False, "I1"), (False, True, "I1"), (True, True, "I1")])
+@pytest.mark.parametrize(
+    ("own", "peer", "rule"), [(False, False, ""), (True, False, "I1"), (False, True, "I1"), (True, True, "I1")]
+)
 def test_off_on_both_nodes_a_lost_lan_changes_no_role(own: bool, peer: bool, rule: str) -> None:
     t = Ticks(S1, A, settings(enabled=own))
     t.tick(peer=lambda: t.good(S, enabled=peer, heard_asker_age_s=None))
@@ -582,7 +631,11 @@ def test_m1_needs_a_healthy_target_that_is_not_drained(changes: dict[str, object
     assert vetoes(t.tick(order=t.order(expected=S1), peer=t.good(A), **changes)) == {veto}
 
 
-@pytest.mark.parametrize("changes", [{"pause": PAUSE}, {"manual_hold": True}, {"switches": 99}, {"retry_after_s": 2000.0}, {"lan": LAN_UNKNOWN}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{"pause": PAUSE}, {"manual_hold": True}, {"switches": 99}, {"retry_after_s": 2000.0}, {"lan": LAN_UNKNOWN}],
+    ids=str,
+)
 def test_m1_an_administrator_s_order_passes_what_holds_automatic_switches(changes: dict[str, object]) -> None:
     t = Ticks(S2, S, settings(enabled=False))
     assert acted(t.tick(order=t.order(expected=S1), peer=t.good(A), **changes)) == "M1"
@@ -632,7 +685,11 @@ def test_past_the_budget_b1_and_f2_stop_and_f1_doubles_its_hold() -> None:
     assert any("frozen" in a for a in t.last.alarms)  # type: ignore[union-attr]
     t = Ticks(S2, S)
     assert ticks_until(t, "F1", switches=3) == 2 * N
-    assert t.last is not None and t.memory.bad_since_s is not None and t.last.not_before_s == t.memory.bad_since_s + 2 * t.timing.hold_s
+    assert (
+        t.last is not None
+        and t.memory.bad_since_s is not None
+        and t.last.not_before_s == t.memory.bad_since_s + 2 * t.timing.hold_s
+    )
 
 
 def test_the_budget_counts_the_switches_of_both_nodes() -> None:
@@ -714,7 +771,9 @@ def test_memory_survives_being_stored_and_garbage_starts_afresh() -> None:
 # --- timing of a change that awaits both nodes ------------------------------------------------------------------------
 
 
-def test_while_a_change_of_timing_awaits_the_peer_the_standby_waits_by_the_larger_and_the_active_stops_by_the_smaller() -> None:
+def test_while_a_change_of_timing_awaits_the_peer_the_standby_waits_by_the_larger_and_the_active_stops_by_the_smaller() -> (
+    None
+):
     old, new = settings(interval_s=1.0), settings(interval_s=2.0)
     stop_by, wait_by = Timing.between(new, old)
     t = Ticks(S2, S, new)

@@ -42,8 +42,14 @@ def rules_of(role: Role, diagnosis: Diagnosis) -> Iterator[tuple[str, Rule]]:
         me, stance, epoch, streak = point
         t = Ticks(S1 if me == S1 else S2, role)
         said = t.good(A if role is A else U, stance=stance, epoch=1 if epoch == "lower" else 9)
-        found[point] = row(t.view(peer=said), replace(t.memory, nobody_streak=99 if streak == "N ticks" else 0), settings())
-    matters = [i for i in range(len(AXES)) if any(found[p] != found[(*p[:i], value, *p[i + 1 :])] for p in found for value in list(AXES.values())[i])]
+        found[point] = row(
+            t.view(peer=said), replace(t.memory, nobody_streak=99 if streak == "N ticks" else 0), settings()
+        )
+    matters = [
+        i
+        for i in range(len(AXES))
+        if any(found[p] != found[(*p[:i], value, *p[i + 1 :])] for p in found for value in list(AXES.values())[i])
+    ]
     lines = {tuple(point[i] for i in matters): rule for point, rule in found.items()}
     for point, rule in lines.items():
         yield ", ".join(f"{list(AXES)[i]} {value or 'nothing'}" for i, value in zip(matters, point, strict=True)), rule
@@ -51,7 +57,9 @@ def rules_of(role: Role, diagnosis: Diagnosis) -> Iterator[tuple[str, Rule]]:
 
 def line(role: Role, diagnosis: Diagnosis, rule: Rule, condition: str) -> str:
     actions = " + ".join(rule.actions) or "-"
-    return f"{role:<9} {diagnosis.name:<13} {rule.id:<3} {actions} | {rule.why}" + (f" [{condition}]" if condition else "")
+    return f"{role:<9} {diagnosis.name:<13} {rule.id:<3} {actions} | {rule.why}" + (
+        f" [{condition}]" if condition else ""
+    )
 
 
 def dump() -> str:
@@ -60,7 +68,11 @@ def dump() -> str:
         for diagnosis in Diagnosis:
             lines += [line(role, diagnosis, rule, condition) for condition, rule in rules_of(role, diagnosis)]
         lines.append("")
-    lines += ["# vetoes, in the order in which they are asked: " + ", ".join(VETOES), "# what holds each promoting rule back", ""]
+    lines += [
+        "# vetoes, in the order in which they are asked: " + ", ".join(VETOES),
+        "# what holds each promoting rule back",
+        "",
+    ]
     for rule in PROMOTING:
         lines.append(f"{rule.id} {rule.why}")
         lines += [f"    {adverse:<26} {held_by(rule, adverse) or '-'}" for adverse in ADVERSE]
@@ -71,4 +83,6 @@ def test_the_policy_is_the_reviewed_one() -> None:
     text = dump()
     if os.environ.get("FT_WRITE_GOLDEN"):
         GOLDEN.write_text(text)
-    assert text.splitlines() == GOLDEN.read_text().splitlines(), "the policy changed: FT_WRITE_GOLDEN=1 writes it, review the diff"
+    assert (
+        text.splitlines() == GOLDEN.read_text().splitlines()
+    ), "the policy changed: FT_WRITE_GOLDEN=1 writes it, review the diff"

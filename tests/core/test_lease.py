@@ -42,8 +42,12 @@ def test_the_first_epochs_by_hand(seen: int, one: int, two: int) -> None:
 
 
 @given(before=times, connected=maybe, portal=maybe, heard=st.booleans())
-def test_a_deadline_never_outlasts_the_request_or_the_last_contact(before: float, connected: float | None, portal: float | None, heard: bool) -> None:
-    deadline = lease_deadline_s(before_s=before, timing=TIMING, connected_s=connected, portal_s=portal, peer_heard=heard)
+def test_a_deadline_never_outlasts_the_request_or_the_last_contact(
+    before: float, connected: float | None, portal: float | None, heard: bool
+) -> None:
+    deadline = lease_deadline_s(
+        before_s=before, timing=TIMING, connected_s=connected, portal_s=portal, peer_heard=heard
+    )
     assert deadline <= before + TIMING.lease_s
     assert connected is None or deadline <= connected + TIMING.lease_s
     assert portal is None or not heard or deadline <= portal + TIMING.lease_s
@@ -51,11 +55,20 @@ def test_a_deadline_never_outlasts_the_request_or_the_last_contact(before: float
 
 @pytest.mark.parametrize(
     ("connected", "portal", "heard", "want"),
-    [(None, None, False, 101.5), (99.5, None, False, 101.0), (98.0, None, False, 99.5), (100, 99, True, 100.5), (100, 99, False, 101.5), (None, 99, True, 100.5)],
+    [
+        (None, None, False, 101.5),
+        (99.5, None, False, 101.0),
+        (98.0, None, False, 99.5),
+        (100, 99, True, 100.5),
+        (100, 99, False, 101.5),
+        (None, 99, True, 100.5),
+    ],
 )
 def test_deadlines_by_hand(connected: float | None, portal: float | None, heard: bool, want: float) -> None:
     """Asked at 100: 1.5 s of lease, less since the LAN (or, while the peer is heard, the own portal) was last seen."""
-    assert lease_deadline_s(before_s=100, timing=TIMING, connected_s=connected, portal_s=portal, peer_heard=heard) == want
+    assert (
+        lease_deadline_s(before_s=100, timing=TIMING, connected_s=connected, portal_s=portal, peer_heard=heard) == want
+    )
 
 
 @given(maybe, maybe)

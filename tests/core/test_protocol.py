@@ -21,9 +21,22 @@ OTHER = ["the key of quite another pair"]
 ROTATING = ["the new key, sixteen or more", *KEYS]
 NONCE, CHALLENGE = "nonce-of-the-asker", "challenge-of-the-answerer"
 STATE = NodeState(
-    designation=S1, role=Role.ACTIVE, phase=Phase.STARTING, epoch=8, seen_epoch=9, agent_age_s=0.25, lease_left_s=1.5, clear=False,
-    stance=SplitStance.STAY, heard_asker_age_s=0.5, manual_hold=True, switches=2, settings_revision=7, version="1.0", wall_clock_s=1700000000.5,
-)  # fmt: skip
+    designation=S1,
+    role=Role.ACTIVE,
+    phase=Phase.STARTING,
+    epoch=8,
+    seen_epoch=9,
+    agent_age_s=0.25,
+    lease_left_s=1.5,
+    clear=False,
+    stance=SplitStance.STAY,
+    heard_asker_age_s=0.5,
+    manual_hold=True,
+    switches=2,
+    settings_revision=7,
+    version="1.0",
+    wall_clock_s=1700000000.5,
+)
 milliseconds = st.integers(0, 10**9).map(lambda n: n / 1000)
 states = st.builds(
     NodeState,
@@ -73,9 +86,13 @@ def test_a_state_with_any_character_changed_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "nonce", "expected"), [(OTHER, NONCE, S1), (KEYS, "nonce-of-yesterday", S1), (KEYS, NONCE, S2)], ids=["wrong key", "wrong nonce", "wrong node"]
+    ("keys", "nonce", "expected"),
+    [(OTHER, NONCE, S1), (KEYS, "nonce-of-yesterday", S1), (KEYS, NONCE, S2)],
+    ids=["wrong key", "wrong nonce", "wrong node"],
 )
-def test_a_state_for_another_key_question_or_node_is_unsigned(keys: list[str], nonce: str, expected: Designation) -> None:
+def test_a_state_for_another_key_question_or_node_is_unsigned(
+    keys: list[str], nonce: str, expected: Designation
+) -> None:
     header = protocol.make_state(KEYS, STATE, NONCE, CHALLENGE)
     assert refused(protocol.read_state, keys, header, nonce, expected) == "unsigned"
 
@@ -84,9 +101,20 @@ def test_a_state_for_another_key_question_or_node_is_unsigned(keys: list[str], n
 def test_a_state_with_fields_of_another_one_is_refused(field: int) -> None:
     """A field cannot be taken from another answer to the same question: the signature covers all of them."""
     other = replace(
-        STATE, designation=S2, role=Role.STANDBY, clear=True, epoch=11, seen_epoch=12, agent_age_s=9, lease_left_s=0, heard_asker_age_s=None, switches=0,
-        settings_revision=1, version="2", wall_clock_s=1.0,
-    )  # fmt: skip
+        STATE,
+        designation=S2,
+        role=Role.STANDBY,
+        clear=True,
+        epoch=11,
+        seen_epoch=12,
+        agent_age_s=9,
+        lease_left_s=0,
+        heard_asker_age_s=None,
+        switches=0,
+        settings_revision=1,
+        version="2",
+        wall_clock_s=1.0,
+    )
     mine = protocol.make_state(KEYS, STATE, NONCE, CHALLENGE).split("~")
     theirs = protocol.make_state(KEYS, other, NONCE, "another challenge").split("~")
     assert mine[field] != theirs[field]
@@ -134,7 +162,9 @@ def test_a_new_nonce_is_never_an_old_one() -> None:
 
 # --- commands ---------------------------------------------------------------------------------------------------------
 
-bodies = st.dictionaries(st.text(max_size=10), st.one_of(st.integers(), st.text(max_size=20), st.none(), st.booleans()), max_size=5)
+bodies = st.dictionaries(
+    st.text(max_size=10), st.one_of(st.integers(), st.text(max_size=20), st.none(), st.booleans()), max_size=5
+)
 
 
 @given(bodies, st.sampled_from(Designation))
@@ -145,7 +175,13 @@ def test_a_command_arrives_as_it_was_sent(body: dict[str, Any], sender: Designat
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("challenge", "used before"), ("name", "switch"), ("body", '{"epoch":99}'), ("signature", "A" * 22), ("from", "server2")],
+    [
+        ("challenge", "used before"),
+        ("name", "switch"),
+        ("body", '{"epoch":99}'),
+        ("signature", "A" * 22),
+        ("from", "server2"),
+    ],
 )
 def test_a_command_with_one_field_changed_is_refused(field: str, value: str) -> None:
     message = json.loads(protocol.make_command(KEYS, S1, CHALLENGE, "demote", {"epoch": 5}))
@@ -161,9 +197,14 @@ def test_a_command_is_for_the_other_node_alone() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [{}, [], {"from": "server3", "challenge": "c", "name": "n", "body": "{}", "signature": "s"}, {"from": "server1", "challenge": 1, "name": "n", "body": "{}", "signature": "s"},
-     {"from": "server1", "challenge": "c", "name": "n", "body": "[]", "signature": "s"}],
-)  # fmt: skip
+    [
+        {},
+        [],
+        {"from": "server3", "challenge": "c", "name": "n", "body": "{}", "signature": "s"},
+        {"from": "server1", "challenge": 1, "name": "n", "body": "{}", "signature": "s"},
+        {"from": "server1", "challenge": "c", "name": "n", "body": "[]", "signature": "s"},
+    ],
+)
 def test_a_command_of_another_form_is_unreadable(message: Any) -> None:
     assert refused(protocol.read_command, KEYS, S2, json.dumps(message).encode()) == "unreadable"
 
@@ -184,13 +225,17 @@ def test_demote_and_its_answer_arrive(epoch: int, sender: Designation) -> None:
         assert protocol.read_word(KEYS, sender.other, NONCE, word) == (epoch, clear)
 
 
-@pytest.mark.parametrize("change", [{"epoch": 6}, {"nonce": "another one"}, {"sender": "server2"}, {"signature": "A" * 22}])
+@pytest.mark.parametrize(
+    "change", [{"epoch": 6}, {"nonce": "another one"}, {"sender": "server2"}, {"signature": "A" * 22}]
+)
 def test_demote_with_one_field_changed_is_unsigned(change: dict[str, Any]) -> None:
     message = protocol.make_demote(KEYS, S1, 4, NONCE) | change
     assert refused(lambda: protocol.check_demote(KEYS, S2, **message)) == "unsigned"
 
 
-@pytest.mark.parametrize("change", [{"epoch": True}, {"epoch": "4"}, {"epoch": None}, {"nonce": 1}, {"sender": None}, {"signature": b"x"}])
+@pytest.mark.parametrize(
+    "change", [{"epoch": True}, {"epoch": "4"}, {"epoch": None}, {"nonce": 1}, {"sender": None}, {"signature": b"x"}]
+)
 def test_demote_with_a_field_of_another_type_is_unreadable(change: dict[str, Any]) -> None:
     message = protocol.make_demote(KEYS, S1, 4, NONCE) | change
     assert refused(lambda: protocol.check_demote(KEYS, S2, **message)) == "unreadable"
@@ -210,7 +255,15 @@ def test_a_word_that_says_not_clear_cannot_be_turned_into_clear() -> None:
 
 def test_no_signature_serves_another_purpose() -> None:
     """The same parts signed as a word, a question or a body are void as anything else."""
-    assert len({protocol.sign(KEYS, purpose, S1, NONCE, 4) for purpose in ("ask", "state", "demote", "word", "settings", "command")}) == 6
+    assert (
+        len(
+            {
+                protocol.sign(KEYS, purpose, S1, NONCE, 4)
+                for purpose in ("ask", "state", "demote", "word", "settings", "command")
+            }
+        )
+        == 6
+    )
 
 
 @given(st.lists(st.text(max_size=5), min_size=2, max_size=4))

@@ -11,7 +11,10 @@ from ftplugin.core.sequence import OnFailure, ServiceLimits, Step, StepName, dem
 from ftplugin.core.settings import Settings
 from ftplugin.core.timing import FENCE_S_MAX, Timing
 
-SERVICES = [ServiceLimits(name="first", start_limit_s=20, stop_limit_s=3), ServiceLimits(name="second", start_limit_s=200, stop_limit_s=5)]
+SERVICES = [
+    ServiceLimits(name="first", start_limit_s=20, stop_limit_s=3),
+    ServiceLimits(name="second", start_limit_s=200, stop_limit_s=5),
+]
 TIMING = Timing.of(Settings(interval_s=30, timeout_s=10, threshold=5))
 N = StepName
 
@@ -22,12 +25,33 @@ def labels(steps: tuple[Step, ...]) -> list[str]:
 
 def test_a_promotion_over_a_silent_peer() -> None:
     steps = promotion(Action.PROMOTE, TIMING, SERVICES, suspect=True)
-    assert labels(steps) == ["last probe", "lock", "epoch", "fence", "own", "role", "portal", "service first", "service second", "publish"]
+    assert labels(steps) == [
+        "last probe",
+        "lock",
+        "epoch",
+        "fence",
+        "own",
+        "role",
+        "portal",
+        "service first",
+        "service second",
+        "publish",
+    ]
 
 
 def test_a_promotion_with_a_peer_that_answers_needs_no_last_probe() -> None:
     steps = promotion(Action.PROMOTE_CONFIRMED, TIMING, SERVICES, suspect=False)
-    assert labels(steps) == ["lock", "epoch", "fence", "own", "role", "portal", "service first", "service second", "publish"]
+    assert labels(steps) == [
+        "lock",
+        "epoch",
+        "fence",
+        "own",
+        "role",
+        "portal",
+        "service first",
+        "service second",
+        "publish",
+    ]
 
 
 @pytest.mark.parametrize("suspect", [True, False])
@@ -55,8 +79,12 @@ def test_a_demotion_gives_up_in_reverse_order_and_the_votes_last() -> None:
 
 
 @given(st.floats(0.2, 3600), st.floats(0.05, 1), st.integers(2, 20), st.integers(0, 60_000))
-def test_lock_fence_and_votes_together_take_at_most_min_t_2_s_over_a_silent_peer(interval_s: float, share: float, threshold: int, rtt_ms: int) -> None:
-    timing = Timing.of(Settings(interval_s=interval_s, timeout_s=share * interval_s, threshold=threshold, rtt_ms=rtt_ms))
+def test_lock_fence_and_votes_together_take_at_most_min_t_2_s_over_a_silent_peer(
+    interval_s: float, share: float, threshold: int, rtt_ms: int
+) -> None:
+    timing = Timing.of(
+        Settings(interval_s=interval_s, timeout_s=share * interval_s, threshold=threshold, rtt_ms=rtt_ms)
+    )
     steps = promotion(Action.PROMOTE, timing, [], suspect=True)
     total_s = sum(step.limit_s for step in steps if step.name in (N.LOCK, N.FENCE, N.OWN))
     assert total_s <= min(timing.timeout_s, FENCE_S_MAX) + 1e-9

@@ -48,13 +48,21 @@ def test_every_rule_of_the_spec_is_reached_through_decide() -> None:
 def test_rows_that_cannot_occur_do_nothing_dangerous() -> None:
     """They exist so that the table is total; none of them may promote a node."""
     for (role, diagnosis), row in TABLE.items():
-        if (role, diagnosis) not in CAN_OCCUR and isinstance(row, Rule) and (role, diagnosis) != (Role.STANDBY, D.PEER_STARTING):
+        if (
+            (role, diagnosis) not in CAN_OCCUR
+            and isinstance(row, Rule)
+            and (role, diagnosis) != (Role.STANDBY, D.PEER_STARTING)
+        ):
             assert not row.promotes, (role, diagnosis)
 
 
 # --- vetoes ---------------------------------------------------------------------------------------------------------
 
-DEMOTING = [s for s in SITUATIONS if s.rule in ("I1", "P1", "X1", "L1", "W1", "C1", "C4") and decide(s.view, s.settings, s.memory).actions]
+DEMOTING = [
+    s
+    for s in SITUATIONS
+    if s.rule in ("I1", "P1", "X1", "L1", "W1", "C1", "C4") and decide(s.view, s.settings, s.memory).actions
+]
 
 
 @pytest.mark.parametrize("adverse", ADVERSE)
@@ -62,13 +70,27 @@ DEMOTING = [s for s in SITUATIONS if s.rule in ("I1", "P1", "X1", "L1", "W1", "C
 def test_nothing_holds_a_demotion_back(s: Situation, adverse: str) -> None:
     """Pause, freeze, drain, a manual hold, the LAN, missing streaks: they veto promotions only (spec 5.1)."""
     decision = decide(s.view, s.settings, s.memory)
-    case = Case(next(r for r in RULES if r.id == s.rule and r.actions == decision.actions), s.view, s.memory, s.settings, Timing.of(s.settings))
+    case = Case(
+        next(r for r in RULES if r.id == s.rule and r.actions == decision.actions),
+        s.view,
+        s.memory,
+        s.settings,
+        Timing.of(s.settings),
+    )
     assert refusals(ADVERSE[adverse](case)) == ()
 
 
 @pytest.mark.parametrize(
     "situation",
-    [{"pause": PAUSE}, {"drained": True}, {"manual_hold": True}, {"switches": 99}, {"switching": True}, {"retry_after_s": 2000.0}, {"clock_stepped": True}],
+    [
+        {"pause": PAUSE},
+        {"drained": True},
+        {"manual_hold": True},
+        {"switches": 99},
+        {"switching": True},
+        {"retry_after_s": 2000.0},
+        {"clock_stepped": True},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("rule", ["I1", "P1", "L1", "X1"])
@@ -80,7 +102,9 @@ def test_a_node_that_must_give_up_does_so_through_decide(rule: str, situation: d
         "P1": {"portal_seen_s": 990.0},
         "L1": {"lease_deadline_s": 999.0},
         "X1": {"peer": t.good(A, stance=SplitStance.STAY)},
-    }[rule]  # type: ignore[assignment]
+    }[
+        rule
+    ]  # type: ignore[assignment]
     decision = t.tick(**changes, **situation)
     assert acted(decision) == rule and Action.DEMOTE in decision.actions, decision.sentence
 
@@ -92,7 +116,13 @@ def test_a_promotion_passes_when_every_condition_holds(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", PROMOTING, ids=lambda r: f"{r.id} {r.why}")
 def test_every_automatic_promotion_needs_mode_on_no_pause_no_drain_and_a_lan(rule: Rule) -> None:
-    for adverse, name in (("off", "off"), ("paused", "paused"), ("drained", "drained"), ("lan down", "lan"), ("lan unknown", "lan")):
+    for adverse, name in (
+        ("off", "off"),
+        ("paused", "paused"),
+        ("drained", "drained"),
+        ("lan down", "lan"),
+        ("lan unknown", "lan"),
+    ):
         wanted = name if rule.id != "M1" or adverse == "drained" else ""
         assert name in held_by(rule, adverse) if wanted else held_by(rule, adverse) == "", (rule.id, adverse)
 
@@ -132,7 +162,12 @@ def views(draw: st.DrawFn) -> ClusterView:
     said = st.one_of(st.none(), node_states(me.other))
 
     def probe() -> Probe:
-        return Probe(started_s=draw(st.floats(990, 995)), ended_s=draw(st.floats(995, 1000)), cause=draw(st.sampled_from(ProbeCause)), state=draw(said))
+        return Probe(
+            started_s=draw(st.floats(990, 995)),
+            ended_s=draw(st.floats(995, 1000)),
+            cause=draw(st.sampled_from(ProbeCause)),
+            state=draw(said),
+        )
 
     t = Ticks(me, draw(st.sampled_from(Role)))
     return t.view(
@@ -142,10 +177,14 @@ def views(draw: st.DrawFn) -> ClusterView:
         portal_seen_s=draw(st.one_of(st.none(), st.floats(980, 1000))),
         vip=VipReading(destination=draw(st.sampled_from(VipDestination)), peer_state=draw(said)),
         votes=tuple(
-            VoteReading(voter=str(v), owner=draw(st.sampled_from(["", "server1", "server2"])), lock_owner=draw(st.sampled_from(["", "server1", "server2"])),
-                        still_since_s=draw(st.one_of(st.none(), st.floats(980, 1000))))
+            VoteReading(
+                voter=str(v),
+                owner=draw(st.sampled_from(["", "server1", "server2"])),
+                lock_owner=draw(st.sampled_from(["", "server1", "server2"])),
+                still_since_s=draw(st.one_of(st.none(), st.floats(980, 1000))),
+            )
             for v in Designation
-        ),  # fmt: skip
+        ),
         lease_deadline_s=draw(st.one_of(st.none(), st.floats(995, 1005))),
         resumable=draw(st.booleans()),
         clear=draw(st.booleans()),
@@ -168,15 +207,29 @@ def views(draw: st.DrawFn) -> ClusterView:
 
 counts, times = st.integers(0, 20), st.one_of(st.none(), st.floats(900, 1000))
 memories = st.builds(
-    Memory, last_tick_s=times, bad_streak=counts, bad_since_s=times, nobody_streak=counts, vip_self_streak=counts, combined_streak=counts,
-    combined_since_s=times, own_ok_streak=counts, own_ok_since_s=times, owner_word_s=times, peer_heard_s=times, vouched_s=times,
-    peer_enabled=st.booleans(), frozen=st.booleans(),
-)  # fmt: skip
+    Memory,
+    last_tick_s=times,
+    bad_streak=counts,
+    bad_since_s=times,
+    nobody_streak=counts,
+    vip_self_streak=counts,
+    combined_streak=counts,
+    combined_since_s=times,
+    own_ok_streak=counts,
+    own_ok_since_s=times,
+    owner_word_s=times,
+    peer_heard_s=times,
+    vouched_s=times,
+    peer_enabled=st.booleans(),
+    frozen=st.booleans(),
+)
 
 
 @limits(max_examples=400, deadline=None)
 @given(view=views(), memory=memories, enabled=st.booleans(), failback=st.booleans(), vip_test=st.booleans())
-def test_any_view_gives_a_decision_that_keeps_the_promises(view: ClusterView, memory: Memory, enabled: bool, failback: bool, vip_test: bool) -> None:
+def test_any_view_gives_a_decision_that_keeps_the_promises(
+    view: ClusterView, memory: Memory, enabled: bool, failback: bool, vip_test: bool
+) -> None:
     chosen = (vip_on if vip_test else settings)(enabled=enabled, failback=failback)
     decision = decide(view, chosen, memory)
     assert (view.role, decision.diagnosis) in CAN_OCCUR

@@ -13,9 +13,18 @@ from ftplugin.core.settings import Settings
 from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_s, service_start_s, worst_failover_s
 
 SETS = {
-    "30/10/5": (Settings(interval_s=30, timeout_s=10, threshold=5), {"hold_s": 120, "lease_s": 113, "renew_s": 30, "watch_s": 150, "expected": 163, "worst": 175}),
-    "20/10/3": (Settings(interval_s=20, timeout_s=10, threshold=3), {"hold_s": 40, "lease_s": 33, "renew_s": 11, "watch_s": 51, "expected": 73, "worst": 85}),
-    "15/10/4": (Settings(interval_s=15, timeout_s=10, threshold=4), {"hold_s": 45, "lease_s": 38, "renew_s": 38 / 3, "watch_s": 45 + 38 / 3, "expected": 73, "worst": 85}),
+    "30/10/5": (
+        Settings(interval_s=30, timeout_s=10, threshold=5),
+        {"hold_s": 120, "lease_s": 113, "renew_s": 30, "watch_s": 150, "expected": 163, "worst": 175},
+    ),
+    "20/10/3": (
+        Settings(interval_s=20, timeout_s=10, threshold=3),
+        {"hold_s": 40, "lease_s": 33, "renew_s": 11, "watch_s": 51, "expected": 73, "worst": 85},
+    ),
+    "15/10/4": (
+        Settings(interval_s=15, timeout_s=10, threshold=4),
+        {"hold_s": 45, "lease_s": 38, "renew_s": 38 / 3, "watch_s": 45 + 38 / 3, "expected": 73, "worst": 85},
+    ),
 }
 
 
@@ -51,7 +60,14 @@ def test_network_limits_follow_the_round_trip_and_never_pass_t() -> None:
     def network_s(rtt_ms: int, timeout_s: float) -> float:
         return Timing.of(Settings(rtt_ms=rtt_ms, timeout_s=timeout_s)).network_s
 
-    assert [network_s(*case) for case in ((0, 10), (100, 10), (200, 10), (1000, 10), (4000, 10), (1000, 0.2))] == [0.5, 0.5, 0.8, 4, 10, 0.2]
+    assert [network_s(*case) for case in ((0, 10), (100, 10), (200, 10), (1000, 10), (4000, 10), (1000, 0.2))] == [
+        0.5,
+        0.5,
+        0.8,
+        4,
+        10,
+        0.2,
+    ]
 
 
 @st.composite
@@ -104,7 +120,9 @@ FEW_LONG = Settings(interval_s=9.9, timeout_s=9.9, threshold=2, service_stop_s=1
 
 @example(MANY_SHORT, FEW_LONG)
 @given(good_settings(), good_settings())
-def test_while_a_change_awaits_the_peer_whichever_set_the_peer_uses_the_promise_holds(live: Settings, pending: Settings) -> None:
+def test_while_a_change_awaits_the_peer_whichever_set_the_peer_uses_the_promise_holds(
+    live: Settings, pending: Settings
+) -> None:
     """The active stops by the smaller values, the standby waits by the larger: of lease, hold and watch each."""
     stop_by, wait_by = Timing.between(live, pending)
     for peer in (Timing.of(live), Timing.of(pending)):

@@ -13,12 +13,20 @@ ACTIVE, STARTING, STANDBY, STOPPING, DEAD, UNKNOWN = ServiceState
 
 
 def look(
-    memory: Watch, *states: ServiceState, role: Role = Role.ACTIVE, now_s: float = 100.0, phase: Phase = Phase.READY, clear: bool = True, switching: bool = False
+    memory: Watch,
+    *states: ServiceState,
+    role: Role = Role.ACTIVE,
+    now_s: float = 100.0,
+    phase: Phase = Phase.READY,
+    clear: bool = True,
+    switching: bool = False,
 ) -> tuple[Watch, tuple[WatchAction, ...]]:
     """One look with two restarts allowed in 60 s."""
     services = [ServiceReading(name=f"s{i}", state=state) for i, state in enumerate(states)]
     record = RoleRecord(role=role, phase=phase, epoch=4, clear=clear)
-    return watch(memory, now_s=now_s, record=record, switching=switching, services=services, restarts_max=2, window_s=60.0)
+    return watch(
+        memory, now_s=now_s, record=record, switching=switching, services=services, restarts_max=2, window_s=60.0
+    )
 
 
 def kinds(actions: tuple[WatchAction, ...]) -> list[tuple[str, str]]:
@@ -78,7 +86,9 @@ def test_a_dead_service_of_a_standby_node_is_restarted_as_standby() -> None:
     assert kinds(look(Watch(), DEAD, role=Role.STANDBY)[1]) == [("restart", "s0")]
 
 
-@pytest.mark.parametrize("changes", [{"switching": True}, {"phase": Phase.STARTING}, {"phase": Phase.STOPPING}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"switching": True}, {"phase": Phase.STARTING}, {"phase": Phase.STOPPING}], ids=str
+)
 @pytest.mark.parametrize("role", [Role.ACTIVE, Role.STANDBY])
 def test_nothing_is_done_while_a_switch_runs(changes: dict[str, object], role: Role) -> None:
     assert look(Watch(), DEAD, role=role, clear=False, **changes) == (Watch(), ())  # type: ignore[arg-type]

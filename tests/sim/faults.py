@@ -127,6 +127,13 @@ def kill_process(world: World, node: Node, lasts: float) -> None:
         node.kill(name, world.random.choice((RESTART_S, lasts)))
 
 
+def kill_agent(world: World, node: Node, lasts: float) -> None:
+    """Both workers die and stay away; portal, guard, Redis and service live on."""
+    if node.up:
+        node.kill("tick", lasts)
+        node.kill("switch", lasts)
+
+
 def kill_all(world: World, node: Node, lasts: float) -> None:
     """kill -9 of every process; the supervisor is gone too, until the host boots again."""
     crash(world, node, lasts)
@@ -185,7 +192,7 @@ def switchover(world: World, node: Node, lasts: float) -> None:
 
 FAULTS: tuple[Callable[[World, Node, float], None], ...] = (
     lan_cut, link_cut, one_way, witness_cut, witness_down, witness_wipe, gateway_reboot, loss, delay, crash, boot_both,
-    freeze_node, freeze_process, freeze_worker_and_redis, kill_process, kill_all, redis_wipe, vip_moves, clock_step, slow_service,
+    freeze_node, freeze_process, freeze_worker_and_redis, kill_process, kill_agent, kill_all, redis_wipe, vip_moves, clock_step, slow_service,
     switchover, tick_hang, pause,
 )  # fmt: skip
 

@@ -230,7 +230,7 @@ def _swap(rule: policy.Rule, action: policy.Action) -> policy.Rule:
     return policy.Rule(rule.id, (action,), rule.why)
 
 
-def _both_stay(view: Any) -> bool:
+def _both_stay(view: Any, settings: Any) -> bool:
     return False
 
 
@@ -308,7 +308,7 @@ MUTANTS = (
     Mutant(
         "a higher epoch does not interrupt",
         execute.SwitchRunner,
-        "_check",
+        "check",
         _no_epoch_check,
         a_higher_epoch_ends_a_start,
     ),

@@ -245,6 +245,8 @@ def vote_renew(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict[s
     if v["owner"] is not None and (v["epoch"] > epoch or (v["epoch"] == epoch and v["owner"] != me)):
         return vote, False
     v.update(owner=me, epoch=epoch, counter=v["counter"] + 1)
+    if v["lock_owner"] == me and v["lock_epoch"] <= epoch:
+        v.update(lock_owner="", lock_epoch=0)
     return v, True
 
 
@@ -378,7 +380,7 @@ class SimRuntime(_Base):
         role = self.node.redis.role
         if role is None or not role.boot_id:  # a hash that only a seen epoch or "clear" made has no role yet
             return "missing"
-        if role.epoch != epoch or role.role is not Role.ACTIVE:
+        if role.epoch != epoch or role.role is not Role.ACTIVE or role.seen_epoch > epoch:
             return "other"
         self.world.invariants.on_renew(self.node, deadline_s)
         self.node.redis.role = replace(role, deadline_s=deadline_s, boot_id=boot_id)
@@ -528,10 +530,15 @@ class SimService(_Base):
 class SimLan(_Base):
     def reading(self) -> LanReading:
         node = self.node
-        stale = node.lan_seen is None or node.now_s() - node.lan_seen > max(
-            3 * self.world.timing.lan_period_s, self.world.timing.lease_s / 2
+        gap_s = self.world.timing.lan_gap_s
+        seen = node.lan_seen is not None and node.now_s() - node.lan_seen <= gap_s
+        return LanReading(
+            carrier=Tri.YES,
+            reference=Tri.of(seen),
+            seen_s=node.lan_seen,
+            steady_since_s=node.lan_steady,
+            asked=True,
         )
-        return LanReading(carrier=Tri.YES, reference=Tri.NO if stale else Tri.YES, seen_s=node.lan_seen)
 
     def portal_seen_s(self) -> float | None:
         return self.node.portal_seen

@@ -311,12 +311,10 @@ class _Run:
             node.wall_offset += float(rest[1])
         elif name == "pause":
             node.redis.documents["pause"] = {"owner": rest[1], "reason": rest[2]}
-        elif name == "drain":
-            node.redis.documents["drain"] = {"owner": rest[1], "reason": rest[2]}
-        elif name in ("unpause", "undrain"):
-            node.redis.documents.pop(name.removeprefix("un"), None)
+        elif name == "unpause":
+            node.redis.documents.pop("pause", None)
         elif name == "acknowledge":
-            node.redis.documents["ack_freeze"] = {"actor": "admin", "at_wall_s": 0}
+            node.redis.documents["ack_freeze"] = {"actor": "admin", "at_s": node.now_s(), "boot_id": node.boot_id}
         elif name == "release_hold":
             node.disk.hold = False
         elif name == "switchover":

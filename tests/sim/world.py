@@ -99,6 +99,7 @@ class Node:
         self.agents: dict[str, Agent] = {}
         self.queue: list[tuple[str, tuple[Any, ...]]] = []
         self.lan_seen: float | None = None
+        self.lan_steady: float | None = None
         self.lan_answers = False
         self.portal_seen: float | None = None
         self.wall_offset = 0.0
@@ -153,7 +154,7 @@ class Node:
             self.services = [Service(self.world, self)]
         elif name in ("tick", "switch", "guard"):
             if name == "tick":
-                self.lan_seen = self.portal_seen = None
+                self.lan_seen = self.portal_seen = self.lan_steady = None
             self.world.launch(self, name, process)
 
     def kill(self, name: str, back_after: float | None) -> None:
@@ -357,6 +358,8 @@ class World:
         before = node.now_s()
         node.lan_answers = self.reaches(node.designation, "gateway")
         if node.lan_answers:
+            if node.lan_seen is None or before - node.lan_seen > self.timing.lan_gap_s:
+                node.lan_steady = before
             node.lan_seen, node.gateway_seen = before, self.now
         if node.runs("portal"):
             node.portal_seen = before

@@ -54,6 +54,8 @@ class LanProbe:
         self._interface: str | None = None
         self._since_s: float | None = None  # first ask
         self._seen_s: float | None = None
+        self._steady_since_s: float | None = None
+        self._gap_s = 0.0
         self._portal_s: float | None = None
         self._problem = ""
 
@@ -64,13 +66,19 @@ class LanProbe:
         timing, now_s = Timing.of(self._settings()), self._clock.now_s()
         with self._lock:
             seen_s, since_s, carrier, problem = self._seen_s, self._since_s, self._carrier, self._problem
-        fresh_s = max(3 * timing.lan_period_s, timing.lease_s / 2)
+            steady_since_s = self._steady_since_s
         reference = Tri.UNKNOWN
-        if seen_s is not None and now_s - seen_s <= fresh_s:
+        if seen_s is not None and now_s - seen_s <= timing.lan_gap_s:
             reference = Tri.YES
         elif since_s is not None and now_s - max(since_s, seen_s or since_s) > timing.hold_s and not problem:
             reference = Tri.NO
-        return LanReading(carrier=carrier, reference=reference, seen_s=seen_s)
+        return LanReading(
+            carrier=carrier,
+            reference=reference,
+            seen_s=seen_s,
+            steady_since_s=steady_since_s,
+            asked=since_s is not None,
+        )
 
     def portal_seen_s(self) -> float | None:
         with self._lock:
@@ -110,6 +118,7 @@ class LanProbe:
             while not self._stop_wanted.is_set():
                 timing = Timing.of(self._settings())
                 period_s = max(0.02, timing.lan_period_s)
+                self._gap_s = timing.lan_gap_s
                 problem = self._ask(asker, timing)
                 if problem != said:
                     said = problem
@@ -139,6 +148,8 @@ class LanProbe:
     def _saw(self, seen_s: float | None) -> None:
         if seen_s is not None:
             with self._lock:
+                if self._seen_s is None or seen_s - self._seen_s > self._gap_s:
+                    self._steady_since_s = seen_s
                 self._seen_s = max(seen_s, self._seen_s or seen_s)
 
     def _look_at_interface(self) -> str:

@@ -241,7 +241,7 @@ class PeerHttp:
         said, _ = self._believe_body(heard)
         status = heard.answer.status
         if status != 200:
-            message = str(said.get("message", ""))[:200]
+            message = str(said.get("error", ""))[:200]
             word = "refused" if 400 <= status < 500 else "answered"
             detail = f"{word} with HTTP status {status}" + (f": {message}" if message else "")
         return Reply(answered=state is not None, state=state, body=said, detail=detail)

@@ -93,6 +93,8 @@ return answer(1, '')
 )
 
 # A lock alone, even of a higher epoch, does not end a lease: the candidate must see the counter stand still.
+# An own lock up to this epoch has become the role long ago. It is left over where a voter was frozen while it was asked
+# and took the lock when it went on; there it would refuse every switchover to the other node.
 _RENEW = Script(
     _HEAD
     + """
@@ -101,6 +103,7 @@ if owner then
   if epoch == mine and owner ~= me then return answer(0, 'the lease was released under this epoch') end
 end
 redis.call('HSET', KEYS[1], 'owner', me, 'epoch', whole(mine), 'counter', whole(counter + 1))
+if lock_owner == me and lock_epoch <= mine then redis.call('HSET', KEYS[1], 'lock_owner', '', 'lock_epoch', '0') end
 return answer(1, '')
 """
 )

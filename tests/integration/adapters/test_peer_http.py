@@ -236,7 +236,7 @@ class Portal:
     def command(self, raw: bytes) -> tuple[str, dict[str, Any]]:
         challenge, name, body = protocol.read_command(KEYS, PEER, raw)
         if challenge not in self.fresh:
-            return "403 Forbidden", {"taken": False, "cause": "replayed", "message": "challenge used"}
+            return "403 Forbidden", {"taken": False, "cause": "replayed", "error": "challenge used"}
         self.fresh.discard(challenge)
         self.taken.append((name, body))
         return "200 OK", {"taken": True}
@@ -263,7 +263,7 @@ def test_command_fetches_a_challenge_when_it_has_none_or_it_is_used(serve: Make)
 
 def test_refused_command_says_why(serve: Make) -> None:
     portal = Portal()
-    portal.command = lambda raw: ("409 Conflict", {"taken": False, "message": "epoch 9 is stored"})  # type: ignore
+    portal.command = lambda raw: ("409 Conflict", {"taken": False, "error": "epoch 9 is stored"})  # type: ignore
     reply = peer_at(serve(portal).url).command("demote", {"epoch": 6}, 1.0)
     assert reply.answered and "refused" in reply.detail and "epoch 9 is stored" in reply.detail
 

@@ -1,0 +1,72 @@
+"""The node-local Redis of the active node is killed, frozen and wiped: the workers go on by themselves."""
+
+from __future__ import annotations
+
+import time
+
+import redis
+
+from .harness import SLACK_S, Pair, boottime_s, eventually
+
+
+def answers(pair: Pair, node: int) -> bool:
+    try:
+        return bool(pair.redis(node).ping())
+    except (redis.RedisError, OSError):
+        return False
+
+
+def resumes(pair: Pair, back_s: float) -> None:
+    """Heartbeats of server1 go on within 3 T + 2 s of Redis being back (``back_s`` on CLOCK_BOOTTIME)."""
+    bound_s = 3 * pair.settings().interval_s + 2.0
+    tick_s = eventually(
+        lambda: (t := pair.tick_s(1)) > back_s and t, bound_s + SLACK_S, lambda: f"no tick since; {pair.story()}"
+    )
+    assert tick_s - back_s <= bound_s + SLACK_S
+
+
+def switches(pair: Pair) -> list[str]:
+    return [s["switch_id"] for n in (1, 2) for s in pair.journal(n, 50)]
+
+
+def test_killed_and_restarted_heartbeats_go_on_under_the_same_epoch(pair: Pair) -> None:
+    before, epoch = switches(pair), pair.status(1)["epoch"]
+    pid = pair.cluster.kill(1, "redis")
+    eventually(lambda: pair.cluster.node(1).pid("redis") not in (0, pid) and answers(pair, 1), 15, "Redis is back")
+    resumes(pair, boottime_s())
+    pair.wait_healthy(1)
+    assert switches(pair) == before and pair.status(1)["epoch"] == epoch
+    assert "lost the role record; written again under the same epoch" in pair.report(1)
+
+
+def test_frozen_for_3_s_heartbeats_go_on_and_one_node_is_active(pair: Pair) -> None:
+    """3 s is about the time of a failover: who is active then depends on the phase of the ticks; that one is, does not."""
+    frozen_s = time.monotonic()
+    pair.cluster.freeze(1, "redis")
+    time.sleep(3.0)
+    pair.cluster.thaw(1, "redis")
+    resumes(pair, boottime_s())
+    eventually(lambda: pair.healthy(1) or pair.healthy(2), 30, lambda: f"{pair.problems(1)} {pair.problems(2)}")
+    assert len(pair.cluster.active()) == 1
+    moves = [w for w in pair.watcher.words(2, frozen_s) if w == "ACTIVE"]
+    assert len(moves) <= 1, "the role moved to and fro"
+
+
+def test_wiped_on_the_active_node_nothing_switches(pair: Pair) -> None:
+    before, epoch, wiped_s = switches(pair), pair.status(1)["epoch"], time.monotonic()
+    wiped_boot_s = boottime_s()
+    pair.redis(1).flushall()
+    resumes(pair, wiped_boot_s)
+    time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)
+    pair.wait_healthy(1)
+    assert switches(pair) == before and pair.status(1)["epoch"] == epoch
+    assert "ACTIVE" not in pair.watcher.words(2, wiped_s)
+
+
+def test_wiped_on_the_standby_node_nothing_switches(pair: Pair) -> None:
+    before, wiped_s = switches(pair), time.monotonic()
+    pair.redis(2).flushall()
+    time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)
+    pair.wait_healthy(1)
+    promoted = [s for s in pair.journal(2, 50) if s["switch_id"] not in before and s["kind"] == "promote"]
+    assert not promoted and pair.watcher.words(1, wiped_s) == ["ACTIVE"]
