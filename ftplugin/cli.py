@@ -248,3 +248,7 @@ def _tell_peer(node: Any, command: str) -> str:
 def main() -> None:
     """Entry point of the console script ``ft``."""
     group(prog_name="ft")
+
+
+if __name__ == "__main__":
+    main()

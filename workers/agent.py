@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ftplugin.core.decision import Decision, decide
+from ftplugin.core.decision import Decision, decide, settle
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
@@ -40,8 +40,11 @@ class Agent(LeaseKeeper, OrderTaker):
         if not self.record.clear and self.record.role is not Role.ACTIVE:
             self.watch_services()
         view = self.collector.view(lambda: self.facts(me), settings, stop_by)
+        changes = self._changes
         self.tick_s = view.now_s
         decision = decide(view, settings, self.memory or Memory(), stop_by, wait_by)
+        if changes != self._changes:  # the lease timer adopted another role meanwhile: this tick's streaks are of the old one
+            decision = replace(decision, memory=settle(decision.memory), actions=())
         self._persist(view, decision, revision, settings, stop_by)
         self._execute(view, decision)
         self._follow_settings(view, revision)
@@ -159,6 +162,14 @@ class Agent(LeaseKeeper, OrderTaker):
 
     def watch_services(self) -> None:
         """W1: look at every service; a dead one is restarted in its role, one that owns without a role is demoted."""
+        if not self._watching.acquire(blocking=False):
+            return  # the tick and the watchdog's own task may come at the same time
+        try:
+            self._watch_services()
+        finally:
+            self._watching.release()
+
+    def _watch_services(self) -> None:
         services = self.ports.services
         if not services:
             readings: list[ServiceReading | None] = []

@@ -30,6 +30,7 @@ TRANSPORT: dict[str, Any] = {
     "socket_timeout": ANSWER_LIMIT_S,
     "health_check_interval": HEALTH_CHECK_S,
     "retry_on_timeout": False,
+    "ack_emulation": False,  # see transport.NodeQoS
     "max_retries": 0,
     "interval_start": 0,
     "interval_step": 0,

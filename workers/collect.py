@@ -50,6 +50,7 @@ class Collector:
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
         self._clocks: tuple[float, float] | None = None
+        self._journalled: tuple[bool, int] = (False, 0)
 
     def view(
         self, read_facts: Callable[[], Facts], settings: Settings, timing: Timing, order: SwitchOrder | None = None
@@ -66,14 +67,16 @@ class Collector:
         ]
         calls += [_vote(ports, voter, timing.network_s) for voter in voters]
         started_s = ports.clock.now_s()
+        since_ack_s = self._acknowledged_s(started_s)
+        calls.append(lambda: self._read_journal(settings, since_ack_s))
         results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5)
         now_s = ports.clock.now_s()
         facts = read_facts()
         peer: Probe | None = results[0] or _lost(started_s, now_s)
-        votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[2:], strict=True))
+        votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[2:-1], strict=True))
+        self._journalled = results[-1] or self._journalled  # a database that hangs costs no tick
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
-        since_ack_s = self._acknowledged_s(now_s)
         invite = ports.runtime.fetch("invite")
         pause = ports.runtime.fetch("pause")
         return ClusterView(
@@ -98,17 +101,21 @@ class Collector:
             services=facts.services,
             order=order,
             pause=Pause(owner=str(pause.get("owner", "")), reason=str(pause.get("reason", ""))) if pause else None,
-            manual_hold=ports.journal.manual_hold(),
+            drained=ports.runtime.fetch("drain") is not None,
+            manual_hold=self._journalled[0],
             freeze_acknowledged=since_ack_s is not None and since_ack_s <= timing.stale_s + timing.timeout_s,
             clock_stepped=self._stepped(),
             in_failback_hours=self._in_hours(settings),
-            switches=ports.journal.automatic_switches(
-                settings.flap_window_s if since_ack_s is None else min(settings.flap_window_s, since_ack_s)
-            ),
+            switches=self._journalled[1],
             retry_after_s=facts.retry_after_s,
             stance=facts.stance,
             invited=_invited(invite, ports.clock.boot_id, now_s, timing),
         )
+
+    def _read_journal(self, settings: Settings, since_ack_s: float | None) -> tuple[bool, int]:
+        """(manual hold, automatic switches in the window or since the last acknowledgement)."""
+        window_s = settings.flap_window_s if since_ack_s is None else min(settings.flap_window_s, since_ack_s)
+        return self.ports.journal.manual_hold(), self.ports.journal.automatic_switches(window_s)
 
     def _acknowledged_s(self, now_s: float) -> float | None:
         """Seconds since an administrator acknowledged a freeze on this boot: switches before that no longer count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,8 @@ class NodeRole:
         self._sentence = ""
         self._pending_until_s = 0.0
         self._watch = Watch()
+        self._watching = threading.Lock()
+        self._changes = 0
 
     # --- who am I -----------------------------------------------------------------------------------------------
 
@@ -138,6 +141,7 @@ class NodeRole:
         return record if self.ports.runtime.write_role(record) else None
 
     def role_changed(self, record: RoleRecord) -> None:
+        self._changes += 1
         self.memory = settle(self.memory or Memory())
         active = record.role is Role.ACTIVE and record.boot_id == self.ports.clock.boot_id
         self.deadline_s = record.deadline_s if active else 0.0

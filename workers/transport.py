@@ -10,15 +10,30 @@ import logging
 from typing import Any, Callable
 
 from kombu.transport.redis import Channel, Transport
+from kombu.transport.virtual import QoS
 
 GARBLED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 logger = logging.getLogger(__name__)
+
+
+class NodeQoS(QoS):
+    """Keeps no list of taken messages in Redis and puts none back.
+
+    kombu's list would bring the message of a killed worker back after an hour: a switch that late is worse than none,
+    and whoever sent it decides afresh. Keeping it also costs two transactions a message.
+    """
+
+    restore_at_shutdown = False
 
 
 class NodeChannel(Channel):
     """Channel whose readers outlive a message that cannot be read."""
 
     refused: Callable[[str], None] = staticmethod(lambda text: logger.error("refused: %s", text))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.QoS = NodeQoS
 
     def _brpop_read(self, **options: Any) -> Any:
         return self._guarded(super()._brpop_read, options)

@@ -234,8 +234,8 @@ def _times_of_day(settings: Settings) -> Iterator[Problem]:
             _hours(settings.failback_hours)
         except SettingsError as error:
             yield _error(error.field, error.message)
-    if settings.daily_restart and _minutes(settings.daily_restart, hours_alone=False) is None:
-        yield _error("daily_restart", "must be a time of day as HH:MM, for example 03:30")
+    if settings.daily_restart:  # kept in the settings so that both nodes agree on the fields; nothing acts on it yet
+        yield _error("daily_restart", "the daily restart is not in this version; leave it empty")
 
 
 def _hours(text: str) -> tuple[int, int]:
@@ -246,11 +246,11 @@ def _hours(text: str) -> tuple[int, int]:
     return ends[0] % MINUTES_OF_DAY, ends[1] % MINUTES_OF_DAY
 
 
-def _minutes(text: str, *, hours_alone: bool = True) -> int | None:
+def _minutes(text: str) -> int | None:
     match = re.fullmatch(r"(\d{1,2})(?::(\d{2}))?", text)
-    if match is None or (match[2] is None and not hours_alone):
+    if match is None:
         return None
     hours, minutes = int(match[1]), int(match[2] or 0)
-    if minutes > 59 or hours > (24 if hours_alone and minutes == 0 else 23):
+    if minutes > 59 or hours > (24 if minutes == 0 else 23):
         return None
     return 60 * hours + minutes

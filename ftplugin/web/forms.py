@@ -74,7 +74,7 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             Row("cti_connect_s", "CTI connect time", "", "s"),
             Row("cti_ports", "CTI ports"),
             Row("cti_devices", "CTI devices"),
-            Row("daily_restart", "Daily restart time", "HH:MM; empty: none."),
+            Row("daily_restart", "Daily restart time", "Not in this version: leave it empty."),
         ),
     ),
     (

@@ -44,12 +44,12 @@ def _figures(settings: Settings, runs: list[tuple[float, float]]) -> list[Figure
     s, start_s = settings, service_start_s(settings)
     bound_s = s.threshold * s.interval_s + s.timeout_s + start_s + SLACK_S
     which = f"T = {s.interval_s:g} s, N = {s.threshold}, t = {s.timeout_s:g} s"
-    answers = tuple(run[0] for run in runs)
+    answers, owned = tuple(run[0] for run in runs), tuple(run[1] for run in runs)
     return [
         Figure(name=f"{which}: standby answers `ACTIVE`", unit="s", values=answers, bound=bound_s),
-        Figure(name="the same without the service start", unit="s", values=answers, bound=bound_s - start_s),
-        Figure(name="its service owns every port", unit="s", values=tuple(run[1] for run in runs), bound=bound_s),
-        Figure(name="the same against I-B", unit="s", values=tuple(r[1] for r in runs), bound=worst_failover_s(s)),
+        Figure(name=f"{which}: the same, bound without the start", unit="s", values=answers, bound=bound_s - start_s),
+        Figure(name=f"{which}: its service owns every port", unit="s", values=owned, bound=bound_s),
+        Figure(name=f"{which}: the same, worst case I-B", unit="s", values=owned, bound=worst_failover_s(s)),
     ]
 
 

@@ -8,6 +8,7 @@ import struct
 import time
 from dataclasses import dataclass
 
+from ftplugin.clock import SystemClock
 from ftplugin.config import NodeConfig
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation
@@ -78,8 +79,6 @@ def measure(options: Options) -> Section:
 
 
 def _peer(node: NodeConfig, settings: Settings) -> PeerHttp:
-    from ftplugin.clock import SystemClock
-
     return PeerHttp(
         keys=node.secret_keys,
         designation=lambda: Designation.SERVER2,

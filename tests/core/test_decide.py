@@ -13,13 +13,14 @@ from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
 from ftplugin.core.terms import Designation, ProbeCause, Role, SplitStance, Tri, VipDestination
 from ftplugin.core.timing import Timing
-from ftplugin.core.view import LanReading
+from ftplugin.core.view import LanReading, VoteReading
 
 from .cases import DEAD
 from .ticks import (
     A,
     LAN_DOWN,
     LAN_UNKNOWN,
+    LAN_UP,
     NOBODY,
     PAUSE,
     PEER,
@@ -166,6 +167,23 @@ def test_f1_an_unanswered_fence_waits_for_a_vote_that_moved_lately() -> None:
     assert vetoes(decision) == {"hold"}
 
 
+def test_f1_an_unanswered_fence_waits_for_a_voter_that_was_wiped_lately() -> None:
+    """Its silence proves nothing yet: the peer may renew there again."""
+    t = Ticks(S2, S)
+    t.ticks(N - 1, peer=t.silent)
+    wiped = (VoteReading(voter="server2", mark="missing", still_since_s=t.now_s),)
+    assert t.tick(peer=t.silent, votes=wiped).passable_s == t.now_s - 1 + t.timing.watch_s
+
+
+def test_f1_an_unanswered_fence_waits_after_the_own_lan_came_back() -> None:
+    """Bad probes and still votes of the time of the outage say nothing about the peer."""
+    t = Ticks(S2, S)
+    t.ticks(N, peer=t.silent, lan=LAN_DOWN)
+    back = t.now_s
+    decision = t.tick(peer=t.silent, lan=replace(LAN_UP, seen_s=back, steady_since_s=back, asked=True))
+    assert decision.passable_s == back + t.timing.watch_s and vetoes(decision) == {"hold"}
+
+
 def test_f1_is_not_held_by_the_vote_of_a_peer_that_answers() -> None:
     """It answers (its agent is stale): the fence will be confirmed, so nothing has to be waited for."""
     t = Ticks(S2, S)
@@ -201,7 +219,7 @@ def test_f1_server1_acts_after_n_ticks_with_nobody_active_server2_after_2n() -> 
 @pytest.mark.parametrize("said", [{"clear": False}, {"role": A, "lease_left_s": 0.0, "clear": False}], ids=str)
 def test_f1_a_peer_that_may_still_own_something_is_not_nobody_active(said: dict[str, object]) -> None:
     t = Ticks(S2, S)
-    decision = t.ticks(20, peer=lambda: t.good(said.get("role", S), **{k: v for k, v in said.items() if k != "role"}))  # type: ignore[arg-type]
+    decision = t.ticks(20, peer=lambda: t.good(**{"role": S, **said}))  # type: ignore[arg-type]
     assert t.memory.nobody_streak == 0 and decision.actions == ()
 
 
@@ -525,8 +543,8 @@ def test_i1_an_answer_that_does_not_vouch_does_not_help(said: dict[str, object])
     """It does not hear this node any more, or is not standby: it will take over."""
     t = Ticks(S1, A)
     start = t.now_s
-    peer = lambda: t.good(said.get("role", S), **{k: v for k, v in said.items() if k != "role"})  # type: ignore[arg-type]  # noqa: E731
-    assert acted(t.ticks(3, peer=peer, lan=lambda: lan(start))) == "I1"
+    heard = {"role": S, **said}
+    assert acted(t.ticks(3, peer=lambda: t.good(**heard), lan=lambda: lan(start))) == "I1"  # type: ignore[arg-type]
 
 
 def test_i1_does_not_fire_when_it_could_not_be_told_whether_there_is_a_lan() -> None:
@@ -771,9 +789,7 @@ def test_memory_survives_being_stored_and_garbage_starts_afresh() -> None:
 # --- timing of a change that awaits both nodes ------------------------------------------------------------------------
 
 
-def test_while_a_change_of_timing_awaits_the_peer_the_standby_waits_by_the_larger_and_the_active_stops_by_the_smaller() -> (
-    None
-):
+def test_while_a_change_awaits_the_peer_the_standby_waits_longer_and_the_active_stops_sooner() -> None:
     old, new = settings(interval_s=1.0), settings(interval_s=2.0)
     stop_by, wait_by = Timing.between(new, old)
     t = Ticks(S2, S, new)

@@ -32,7 +32,7 @@ AXES = {
 
 
 def rules_of(role: Role, diagnosis: Diagnosis) -> Iterator[tuple[str, Rule]]:
-    """(condition, rule): one line for a fixed row; for a row that looks closer one for each outcome, by what it depends on."""
+    """(condition, rule): one for a fixed row; one per outcome of a row that looks closer, by what it depends on."""
     row = TABLE[role, diagnosis]
     if isinstance(row, Rule):
         yield "", row

@@ -12,18 +12,27 @@ from ftplugin.core.rules import check
 from ftplugin.core.settings import Settings
 from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_s, service_start_s, worst_failover_s
 
+# T/t/N: lease = hold - 5 s stop - 2 s margin; gap = 7 asks of the LAN, one a second; watch = hold + renewal + gap
 SETS = {
     "30/10/5": (
         Settings(interval_s=30, timeout_s=10, threshold=5),
-        {"hold_s": 120, "lease_s": 113, "renew_s": 30, "watch_s": 150, "expected": 163, "worst": 175},
+        {"hold_s": 120, "lease_s": 113, "renew_s": 30, "lan_gap_s": 7, "watch_s": 157, "expected": 163, "worst": 175},
     ),
     "20/10/3": (
         Settings(interval_s=20, timeout_s=10, threshold=3),
-        {"hold_s": 40, "lease_s": 33, "renew_s": 11, "watch_s": 51, "expected": 73, "worst": 85},
+        {"hold_s": 40, "lease_s": 33, "renew_s": 11, "lan_gap_s": 7, "watch_s": 58, "expected": 73, "worst": 85},
     ),
     "15/10/4": (
         Settings(interval_s=15, timeout_s=10, threshold=4),
-        {"hold_s": 45, "lease_s": 38, "renew_s": 38 / 3, "watch_s": 45 + 38 / 3, "expected": 73, "worst": 85},
+        {
+            "hold_s": 45,
+            "lease_s": 38,
+            "renew_s": 38 / 3,
+            "lan_gap_s": 7,
+            "watch_s": 52 + 38 / 3,
+            "expected": 73,
+            "worst": 85,
+        },
     ),
 }
 
@@ -32,7 +41,7 @@ SETS = {
 def test_the_guide_s_sets(name: str) -> None:
     settings, want = SETS[name]
     timing = Timing.of(settings)
-    for field in ("hold_s", "lease_s", "renew_s", "watch_s"):
+    for field in ("hold_s", "lease_s", "renew_s", "lan_gap_s", "watch_s"):
         assert getattr(timing, field) == pytest.approx(want[field]), field
     assert (timing.margin_s, timing.fence_s, timing.network_s) == (2, 2, 4)
     assert expected_failover_s(settings) == want["expected"]
@@ -98,13 +107,15 @@ def test_an_isolated_active_node_has_stopped_before_the_other_may_start(settings
 def test_the_lease_can_be_renewed_three_times_and_at_least_every_t(settings: Settings) -> None:
     timing = Timing.of(settings)
     assert 0 < timing.renew_s <= min(timing.lease_s / 3, settings.interval_s) + 1e-9
-    assert timing.watch_s == pytest.approx(timing.hold_s + timing.renew_s)
+    assert timing.watch_s == pytest.approx(timing.hold_s + timing.renew_s + timing.lan_gap_s)
 
 
+@example(Settings(interval_s=0.2, timeout_s=0.2, threshold=4, service_stop_s=0))
 @given(good_settings())
 def test_the_lan_is_asked_20_times_per_hold_and_every_second_at_least(settings: Settings) -> None:
     timing = Timing.of(settings)
     assert timing.lan_period_s <= 1 and timing.hold_s / timing.lan_period_s >= 20 - 1e-9
+    assert timing.lan_gap_s <= max(settings.timeout_s, 0.35) + 1e-9
 
 
 @given(good_settings())

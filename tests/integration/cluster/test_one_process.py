@@ -23,8 +23,7 @@ def test_the_pair_starts_with_server1_active_and_alone(pair: Pair) -> None:
 def test_killed_on_the_active_node_and_restarted_there_is_no_failover(pair: Pair, program: str) -> None:
     killed_s = time.monotonic()
     epoch = pair.status(1)["epoch"]
-    before = pair.cluster.kill(1, program)
-    eventually(lambda: pair.cluster.node(1).pid(program) not in (0, before), 10, f"{program} restarted")
+    pair.kill_and_wait(1, program)
     time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)  # a failover that is under way would show by then
     lost = pair.watcher.longest_silence_s(1, killed_s, "ACTIVE") >= pair.timing.lease_s
     if lost and program in NEEDED:  # the machine was too slow to restart it within the lease: then it must move cleanly
@@ -73,8 +72,7 @@ def test_frozen_on_the_active_node_the_other_takes_over_and_keeps_it_after_the_t
 def test_killed_one_after_the_other_on_the_standby_node_nobody_notices(pair: Pair) -> None:
     begun_s, epoch = time.monotonic(), pair.status(1)["epoch"]
     for program in PROGRAMS:
-        before = pair.cluster.kill(2, program)
-        eventually(lambda: pair.cluster.node(2).pid(program) not in (0, before), 10, f"{program} restarted")
+        pair.kill_and_wait(2, program)
         assert "ACTIVE" not in pair.watcher.words(2, begun_s), f"after {program} was killed"
         pair.wait_healthy(1)
     time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)

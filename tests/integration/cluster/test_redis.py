@@ -31,8 +31,8 @@ def switches(pair: Pair) -> list[str]:
 
 def test_killed_and_restarted_heartbeats_go_on_under_the_same_epoch(pair: Pair) -> None:
     before, epoch = switches(pair), pair.status(1)["epoch"]
-    pid = pair.cluster.kill(1, "redis")
-    eventually(lambda: pair.cluster.node(1).pid("redis") not in (0, pid) and answers(pair, 1), 15, "Redis is back")
+    pair.kill_and_wait(1, "redis")
+    eventually(lambda: answers(pair, 1), 15, "Redis is back")
     resumes(pair, boottime_s())
     pair.wait_healthy(1)
     assert switches(pair) == before and pair.status(1)["epoch"] == epoch
