@@ -114,7 +114,7 @@ class Agent(LeaseKeeper, OrderTaker):
             elif action is Action.DEMOTE:
                 invite = Action.INVITE_PEER in decision.actions
                 order = {"kind": "demote", "rule": decision.rule, "reason": decision.sentence, "invite": invite}
-                if not self.dispatch(order):
+                if not self.demoting() and not self.dispatch(order):
                     self.run_order(order)
             elif action is Action.REASSERT:
                 seen = view.peer_state.epoch if view.peer_state is not None else 0

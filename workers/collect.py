@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Callable
 
 from ftplugin.core.records import RoleRecord
@@ -178,10 +179,17 @@ def _invited(invite: dict[str, Any] | None, boot_id: str, now_s: float, timing: 
 
 def view_to_json(view: ClusterView) -> dict[str, Any]:
     """The view as the page reads it."""
-    return {f.name: _plain(getattr(view, f.name)) for f in fields(view)}
+    return {name: _plain(getattr(view, name)) for name in _names(ClusterView) or ()}
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    names = _names(type(value))
+    if names is not None:
+        return {name: _plain(getattr(value, name)) for name in names}
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """Field names of a dataclass, None for any other type; kept, since a tick asks about fifty times."""
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None

@@ -43,7 +43,7 @@ class NodeRole:
         self.lease_epoch = 0
         self._started = False
         self._sentence = ""
-        self._pending_until_s = 0.0
+        self._pending_until_s, self._pending_kind = 0.0, ""
         self._watch = Watch()
         self._watching = threading.Lock()
         self._changes = 0
@@ -167,6 +167,12 @@ class NodeRole:
         quiet_s_max = max(stop_by.stop_s + 2 * stop_by.timeout_s, stop_by.stale_s)
         return document.get("outcome") == "running" and now_s - float(document.get("updated_s", 0)) < quiet_s_max
 
+    def demoting(self) -> bool:
+        """A demotion of this node was dispatched or is running: a second one would only burn an epoch."""
+        if self.ports.clock.now_s() < self._pending_until_s:
+            return self._pending_kind == "demote"
+        return self.switching() and self.switch_document().get("kind") == "demote"
+
     def retry_after_s(self) -> float | None:
         """A promotion that failed is tried again after a pause, so that a peer that will not stop is not hammered."""
         document = self.switch_document()
@@ -198,7 +204,7 @@ class NodeRole:
         order.setdefault("switch_id", str(uuid.uuid4()))
         taken = self.ports.dispatch.switch(order)
         if taken:
-            self._pending_until_s = self.ports.clock.now_s() + PENDING_S
+            self._pending_until_s, self._pending_kind = self.ports.clock.now_s() + PENDING_S, str(order["kind"])
         else:
             self.ports.log.report(
                 "agent", f"the switch queue did not take {order['kind']} ({order.get('rule')}); trying again"

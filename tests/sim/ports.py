@@ -618,16 +618,19 @@ def guard_loop(node: Node) -> None:
     """The guard's rule, on the same ports: past the last deadline it read, it demotes by itself."""
     world: World = node.world
     runtime, service = SimRuntime(node), SimService(node)
-    last: RoleRecord | None = None
+    lease: RoleRecord | None = None
     while True:
         world.kernel.sleep(world.timing.guard_poll_s)
         record = runtime.read_role()
-        if record is not None and record.epoch:
-            last = record
-        if last is None or last.role is not Role.ACTIVE:
+        if record is not None and record.role is Role.ACTIVE:
+            lease = record
+        elif record is not None and record.epoch and record.clear:
+            lease = None  # demoted and confirmed by the agent
+        if lease is None or (lease.boot_id == node.boot_id and node.now_s() < lease.deadline_s):
             continue
-        expired = last.boot_id != node.boot_id or node.now_s() >= last.deadline_s
-        if expired and service.status().state in (ServiceState.ACTIVE, ServiceState.STARTING):
-            world.tell(f"{node.designation} guard: lease of epoch {last.epoch} has run out, demoting")
-            service.demote(last.epoch)
-            runtime.set_clear(last.epoch, service.status().state is ServiceState.STANDBY)
+        if service.service.settle() is not ServiceState.STANDBY:
+            world.tell(f"{node.designation} guard: lease of epoch {lease.epoch} has run out, demoting")
+        state = service.demote(max(lease.epoch, service.service.epoch)).state
+        if state in (ServiceState.STANDBY, ServiceState.DEAD):
+            runtime.set_clear(max(lease.epoch, record.epoch if record else 0), True)
+            lease = None

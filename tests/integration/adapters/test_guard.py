@@ -20,8 +20,9 @@ from ftplugin.core.terms import Phase, Role
 from ftplugin.store.keys import Keys
 from ftplugin.store.runtime import RuntimeStore, connect
 from workers import guard as guard_module
+from workers.adapters.plain_redis import PlainRedis
 from workers.adapters.services import build
-from workers.guard import Guard, LeaseFile
+from workers.guard import Guard, GuardStore, LeaseFile
 
 from .conftest import RedisProcess, Server, answer, wait_until
 
@@ -68,7 +69,7 @@ class Scene:
             for i, owner in enumerate(owners)
         ]
         guard = Guard(
-            store=lambda limit_s: RuntimeStore(connect(self.redis.url, limit_s), Keys()),
+            store=lambda limit_s: GuardStore(PlainRedis(self.redis.url), Keys(), limit_s),
             services=build(tables),
             clock=CLOCK,
             lease_file=LeaseFile(self.folder / "guard.lease"),
@@ -239,7 +240,7 @@ def test_process_demotes_reports_and_is_small(scene: Scene) -> None:
         wait_until(lambda: (scene.folder / "instance" / "guard.lease").exists())
         rollup = pathlib.Path(f"/proc/{process.pid}/smaps_rollup").read_text()
         pss_kib = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        assert pss_kib < 35_000
+        assert pss_kib < 20_000
         assert deadline_s <= freed(owner) <= deadline_s + POLL_S + STOP_S + 0.3
         logs = wait_until(lambda: list((scene.folder / "instance" / "logs").glob("FT_REPORT_*.txt")))
         wait_until(lambda: "guard : every service owns nothing" in logs[0].read_text())
@@ -258,7 +259,7 @@ def test_process_says_what_is_wrong_with_its_configuration(scene: Scene) -> None
 
 
 def test_guard_imports_nothing_heavy() -> None:
-    heavy = ["celery", "kombu", "sqlalchemy", "flask", "requests", "werkzeug", "jinja2"]
+    heavy = ["celery", "kombu", "sqlalchemy", "flask", "requests", "werkzeug", "jinja2", "redis", "asyncio"]
     code = f"import sys, workers.guard; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.strip() == "[]"
