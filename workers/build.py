@@ -27,7 +27,7 @@ from . import __version__
 from .node import NotReady, Parts
 from .node_log import NodeLog
 from .ports import DispatchPort, LanPort, Ports, ServicePort
-from .settings_feed import REREAD_S, SettingsFeed
+from .settings_feed import SettingsFeed
 
 
 def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
@@ -38,7 +38,7 @@ def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     database = _database(config)
     runtime = RuntimeStore(connect(config.redis_url), Keys(config.prefix))
     log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, database.record_event)
-    feed = SettingsFeed(SettingsStore(database, config.own_address), REREAD_S if role == "tick" else 2 * REREAD_S)
+    feed = SettingsFeed(SettingsStore(database, config.own_address))
     common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
     common |= {"check_database": lambda: _check(database), "stop": feed.stop}
     if role == "beat":

@@ -183,7 +183,8 @@ def view_to_json(view: ClusterView) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    names = _names(type(value))
+    kind: Any = type(value)
+    names = _names(kind)
     if names is not None:
         return {name: _plain(getattr(value, name)) for name in names}
     return [_plain(v) for v in value] if isinstance(value, tuple) else value

@@ -256,6 +256,9 @@ class SwitchRunner:
         if not self._take_turn(0.0):
             return
         try:
-            Promotion(self, run, order, None, timing, designation).services_and_publish(record.epoch)
+            promotion = Promotion(self, run, order, None, timing, designation)
+            result = promotion.services_and_publish(record.epoch, "resumed after a crash; active and ready")
+            if switch.rule == "M1" and result["outcome"] == "done":
+                self.ports.journal.set_manual_hold(True)
         finally:
             self._busy.release()

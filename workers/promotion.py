@@ -193,8 +193,11 @@ class Promotion:
 
     # --- after the role: services in order, verified -------------------------------------------------------------
 
-    def services_and_publish(self, epoch: int) -> dict[str, Any]:
-        """Promote every service; a failure demotes again under a new epoch and says which service is where."""
+    def services_and_publish(self, epoch: int, done: str = "active and ready") -> dict[str, Any]:
+        """Promote every service; a failure demotes again under a new epoch and says which service is where.
+
+        done: what the journal says when it has worked.
+        """
         self.epoch = epoch
         for step in promotion(Action.PROMOTE_CONFIRMED, self.timing, self.runner.limits(), suspect=False):
             try:
@@ -209,7 +212,7 @@ class Promotion:
                     continue
                 return self._compensate(step, error)
         self.ports.log.report("IPS startup", f"SWITCH THIS SERVER TO PRIMARY, {self.run.rule}: {self.run.reason}")
-        return self.run.end("done", Role.ACTIVE, "active and ready")
+        return self.run.end("done", Role.ACTIVE, done)
 
     def _portal(self, step: Step) -> str:
         probe = self.ports.peer.probe_own(step.limit_s)

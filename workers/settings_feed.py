@@ -8,7 +8,7 @@ from ftplugin.core.settings import Settings
 
 from .background import Periodic
 
-REREAD_S = 0.5
+REREAD_S = 1.0
 
 
 class Store(Protocol):

@@ -120,7 +120,7 @@ class Pair:
         self.cluster, self.watcher = cluster, Watcher(cluster)
         self.portals = {n: Portal(cluster.node_config(n)) for n in (1, 2)}
         self.down: set[int] = set()
-        self._seed = cluster.config.seed()
+        self._first_settings = self.settings().to_json()
 
     # --- what is configured
 
@@ -260,7 +260,6 @@ class Pair:
             self.cluster.thaw(node)
         for name in ("haproxy",) if self.cluster.config.with_balancer else ():
             self.cluster.thaw("outside", name)
-        self.restore_settings()
         end_s = time.monotonic() + SETTLE_S
         asked_s = float("-inf")
         while not self.healthy():
@@ -271,6 +270,7 @@ class Pair:
             if self.cluster.active() == ["server1"]:
                 self.release_hold()
             time.sleep(POLL_S)
+        self.restore_settings()
 
     def heard_each_other(self) -> bool:
         return all((self.document(n, "view").get("peer") or {}).get("cause") == "ok" for n in (1, 2))
@@ -287,10 +287,8 @@ class Pair:
                 self.portals[node].journal.set_manual_hold(False)
 
     def restore_settings(self) -> None:
-        wanted = {k: tuple(v) if isinstance(v, list) else v for k, v in self._seed.items()}
-        now = {name: getattr(self.settings(), name) for name in wanted}
-        if now != wanted:
-            self.save(1, self._seed)
+        if self.settings().to_json() != self._first_settings:
+            self.wait_live(self.save(1, self._first_settings))
 
     # --- what is done to it
 

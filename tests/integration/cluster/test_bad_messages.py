@@ -22,6 +22,7 @@ from workers.adapters.redis_votes import peer_redis_url
 from .harness import SLACK_S, Pair, eventually
 
 FORGED_KEYS = ("not-the-key-of-this-pair-0123456789",)
+STALE_EPOCH = 3  # server2's first one
 HIGH_EPOCH = 1_000_001  # server2's, far above every epoch in use
 
 
@@ -65,6 +66,10 @@ class PeerVoice:
 
 @pytest.fixture
 def voice(pair: Pair) -> PeerVoice:
+    if pair.status(1)["epoch"] <= STALE_EPOCH:  # a new pair: only after a switchover there is a stale epoch
+        pair.order_switch(2)
+        pair.wait_active(2, pair.failover_bound_s() + SLACK_S)
+        pair.bring_back()
     return PeerVoice(pair)
 
 
@@ -93,7 +98,7 @@ def test_garbled_command_over_http(pair: Pair, voice: PeerVoice) -> None:
 
 def test_stale_demote_over_http_and_its_replay(pair: Pair, voice: PeerVoice) -> None:
     """What once was a right command: its epoch is below the one in force, and its challenge is used up."""
-    raw = protocol.make_command(voice.keys, Designation.SERVER2, voice.challenge(), "demote", {"epoch": 3})
+    raw = protocol.make_command(voice.keys, Designation.SERVER2, voice.challenge(), "demote", {"epoch": STALE_EPOCH})
     refused_and_unmoved(pair, lambda: check(voice.command(raw) == (409, "stale")), "stale")
     refused_and_unmoved(pair, lambda: check(voice.command(raw) == (403, "replayed")), "replayed")
 
@@ -109,7 +114,7 @@ def test_forged_demote_over_the_agent_channel(pair: Pair, voice: PeerVoice) -> N
 
 
 def test_replayed_demote_of_an_earlier_switch_over_the_agent_channel(pair: Pair, voice: PeerVoice) -> None:
-    old = protocol.make_demote(voice.keys, Designation.SERVER2, 3, uuid.uuid4().hex)
+    old = protocol.make_demote(voice.keys, Designation.SERVER2, STALE_EPOCH, uuid.uuid4().hex)
     for _ in range(2):
         refused_and_unmoved(pair, lambda: voice.demote_message(**old), "stale")
 

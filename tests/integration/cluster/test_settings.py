@@ -37,7 +37,7 @@ def ticks_in(pair: Pair, node: int, seconds: float) -> int:
 
 @pytest.mark.parametrize(
     "pair_given, field",
-    [("timeout_s=2", "timeout_s"), ("threshold=1", "threshold"), ("service_stop_s=60", "service_stop_s"), ("vip=x", "vip")],
+    [("timeout_s=2", "timeout_s"), ("threshold=1", "threshold"), ("service_stop_s=60", "threshold"), ("vip=x", "vip")],
 )
 def test_contradictory_settings_are_refused_by_field_and_the_old_ones_stay(pair: Pair, pair_given: str, field: str) -> None:
     before = [pair.portals[n].settings.current() for n in (1, 2)]

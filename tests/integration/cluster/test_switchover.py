@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Iterator
 
 import pytest
 
 from .harness import SLACK_S, Pair, eventually
-
 
 
 def epochs(pair: Pair) -> tuple[int, int]:
@@ -22,8 +20,9 @@ def test_switchover_by_command_line_on_either_server(pair: Pair, asked_at: int) 
     assert said.returncode == 0, said.stderr
     pair.wait_active(2, pair.failover_bound_s() + SLACK_S)
     assert pair.watcher.words(1, begun_s)[-1] == "STANDBY"
+    eventually(lambda: pair.status(2)["last_switch"]["outcome"] == "done", 10, pair.story)
     last = pair.status(2)["last_switch"]
-    assert (last["rule"], last["outcome"], last["reason"]) == ("M1", "done", "maintenance of server1")
+    assert (last["rule"], last["reason"]) == ("M1", "maintenance of server1")
     assert last["actor"] and [s["step"] for s in last["steps"]][:2] == ["lock", "epoch"]
 
 
@@ -74,7 +73,7 @@ def test_switchover_leaves_a_hold_that_shows_holds_failback_and_can_be_released(
     time.sleep(pair.timing.threshold * pair.timing.interval_s + 1.0)
     assert "ACTIVE" not in pair.watcher.words(1, moved_s), "failback in spite of the hold"
     pair.browser(2).post("/ft/admin/release-hold", {}, form="/ft/admin/")
-    assert not pair.status(2)["manual_hold"]
+    eventually(lambda: not pair.status(2)["manual_hold"], 10, "the hold is released")
     pair.wait_active(1, pair.failover_bound_s() + SLACK_S)
     assert pair.status(1)["last_switch"]["rule"] == "B1"
 
