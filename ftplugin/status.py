@@ -68,7 +68,7 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "refused_order": documents["manual"] if documents["manual"].get("outcome") == "refused" else {},
         "last_switch": last[0] if last else {},
         "manual_hold": bool(agent.get("manual_hold")) or ft.journal.manual_hold(),
-        "frozen": _count(agent.get("switches")) >= settings.flap_budget and not documents["ack_freeze"],
+        "frozen": bool(agent.get("frozen")),
         "pause": documents["pause"],
         "refused_messages": ft.runtime.refused() if snapshot.role is not None else {},
         "expected_failover_s": expected_failover_s(settings),

@@ -48,6 +48,8 @@ class Agent(LeaseKeeper, OrderTaker):
         self._persist(view, decision, revision, settings, stop_by)
         self._execute(view, decision)
         self._follow_settings(view, revision)
+        if self.record.role is Role.ACTIVE:
+            self.renew_lease()  # what this tick learned of the peer may be what keeps the lease (I1)
         return decision
 
     # --- persist ------------------------------------------------------------------------------------------------
@@ -75,8 +77,9 @@ class Agent(LeaseKeeper, OrderTaker):
             "enabled": settings.enabled,
             "stance": decision.stance,
             "switches": view.switches,
+            "frozen": decision.memory.frozen,
             "manual_hold": view.manual_hold,
-            "settings_revision": revision,
+            "settings_revision": self.renewed_revision if view.role is Role.ACTIVE else revision,
             "version": self.version,
             "peer_heard_s": decision.memory.peer_heard_s,
             "guard_poll_s": timing.guard_poll_s,
@@ -114,8 +117,7 @@ class Agent(LeaseKeeper, OrderTaker):
             elif action is Action.DEMOTE:
                 invite = Action.INVITE_PEER in decision.actions
                 order = {"kind": "demote", "rule": decision.rule, "reason": decision.sentence, "invite": invite}
-                if not self.demoting() and not self.dispatch(order):
-                    self.run_order(order)
+                self._demote(order, view.epoch)
             elif action is Action.REASSERT:
                 seen = view.peer_state.epoch if view.peer_state is not None else 0
                 self.dispatch(
@@ -125,6 +127,17 @@ class Agent(LeaseKeeper, OrderTaker):
                 self.watch_services()
             elif action is Action.SYNC_SETTINGS:
                 self._take_settings()
+
+    def _demote(self, order: dict[str, Any], epoch: int) -> None:
+        """Send the order to the switch worker; carry it out here when its queue or the worker itself does not answer."""
+        if self.demoting():
+            return
+        if self._demote_sent_epoch != epoch and self.dispatch(order):
+            self._demote_sent_epoch = epoch
+            return
+        self._demote_sent_epoch = 0
+        self.ports.log.report("agent", "the switch worker did not take the demotion; carried out by the tick worker")
+        self.run_order(order)
 
     def _become_standby(self) -> None:
         record = replace(self.record, role=Role.STANDBY, phase=Phase.READY, deadline_s=0.0)

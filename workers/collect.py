@@ -10,7 +10,7 @@ from typing import Any, Callable
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.rules import in_hours
 from ftplugin.core.settings import Settings
-from ftplugin.core.terms import Designation, Phase, ProbeCause, Role, SplitStance, Tri
+from ftplugin.core.terms import Designation, Phase, ProbeCause, Role, SplitStance
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import (
     ClusterView,
@@ -98,7 +98,6 @@ class Collector:
             lan=known_lan(ports.lan.reading(), facts.contact_floor_s),
             vip=facts.vip if live else VipReading(),
             votes=votes,
-            majority=_majority(votes),
             services=facts.services,
             order=order,
             pause=Pause(owner=str(pause.get("owner", "")), reason=str(pause.get("reason", ""))) if pause else None,
@@ -156,13 +155,6 @@ def _vote(ports: Ports, voter: str, limit_s: float) -> Callable[[], VoteReading]
 
 def _lost(started_s: float, ended_s: float) -> Probe:
     return Probe(started_s=started_s, ended_s=ended_s, cause=ProbeCause.TIMEOUT, detail="the probe did not end in time")
-
-
-def _majority(votes: tuple[VoteReading, ...]) -> Tri:
-    """Whether a majority of three voters answers; unknown without a witness."""
-    if len(votes) < 3:
-        return Tri.UNKNOWN
-    return Tri.of(sum(vote.mark is not None for vote in votes) >= 2)
 
 
 def _progress_age_s(record: RoleRecord, now_s: float) -> float | None:

@@ -73,7 +73,13 @@ class SwitchRunner:
                 if answers[-1].ok is False:
                     break
             return answers
-        results = self.ports.runner.side_by_side([bind(call, n) for n in names], limit_s + 0.1)
+        granted: list[bool] = []
+
+        def enough(vote: Vote) -> bool:
+            granted.append(vote.ok is True)
+            return sum(granted) >= 2
+
+        results = self.ports.runner.side_by_side([bind(call, n) for n in names], limit_s + 0.1, enough=enough)
         return [r or Vote(voter=n, ok=None, detail="no answer") for n, r in zip(names, results, strict=True)]
 
     def carried(self, answers: Sequence[Vote], designation: Designation) -> str:
@@ -100,9 +106,12 @@ class SwitchRunner:
     # --- promotion ----------------------------------------------------------------------------------------------
 
     def promote(
-        self, order: Mapping[str, Any], settings: Settings, timing: Timing, designation: Designation
+        self, order: Mapping[str, Any], settings: Settings, wait_by: Timing, stop_by: Timing, designation: Designation
     ) -> dict[str, Any]:
-        """Run a promotion. ``order``: switch_id, rule, reason, actor, action, not_before_s, passable_s, marks, seen_epoch."""
+        """Run a promotion. ``order``: switch_id, rule, reason, actor, action, not_before_s, passable_s, marks, seen_epoch.
+
+        wait_by: timing to wait by; stop_by: timing of the lease that the new active node takes.
+        """
         run = self.new_run("promote", order)
         if not self._take_turn(0.0):
             return {
@@ -111,8 +120,7 @@ class SwitchRunner:
                 "switch_id": run.switch_id,
             }
         try:
-            promotion_run = Promotion(self, run, order, settings, timing, designation)
-            return promotion_run.go()
+            return Promotion(self, run, order, settings, wait_by, stop_by, designation).go()
         finally:
             self._busy.release()
 
@@ -176,7 +184,10 @@ class SwitchRunner:
                 self.attempt(run, step, lambda: self.release(epoch, step.limit_s))
             elif step.name is StepName.PUBLISH:
                 done = replace(record, phase=Phase.READY, clear=not failed)
-                self.attempt(run, step, lambda: need(ports.runtime.write_role(done), "the role record was not written"))
+                if not self.attempt(
+                    run, step, lambda: need(ports.runtime.write_role(done), "the role record was not written")
+                ):
+                    failed.append("role record")  # it may still read active: nothing may be signed as stopped
         detail = (
             f"not stopped: {', '.join(failed)}; the peer must not start before it is fenced"
             if failed
@@ -227,6 +238,35 @@ class SwitchRunner:
         finally:
             self._busy.release()
 
+    def restart(self, service: ServicePort, epoch: int) -> dict[str, Any]:
+        """W1: restart one service in the role that this node has when its turn comes, not the one it had when asked."""
+        if not self._take_turn(1.0):
+            return {"outcome": "refused", "detail": "a switch is running"}
+        try:
+            record = self.ports.runtime.read_role()
+            if record is None or record.epoch != epoch:
+                return {"outcome": "refused", "detail": "the role changed meanwhile"}
+            owns = self._owns(epoch)
+            if not owns and record.role is Role.ACTIVE:
+                return {"outcome": "refused", "detail": "the lease has run out"}
+            reading = service.status()
+            if reading.state is ServiceState.DEAD:
+                reading = service.restart(owns)
+            if owns and self._owns(epoch):
+                left_s = record.deadline_s - self.ports.clock.now_s()
+                reading = service.promote(epoch, left_s)
+            elif owns:
+                reading = service.demote(epoch)
+            return {"outcome": "done", "detail": f"{service.name} is {reading.state}"}
+        finally:
+            self._busy.release()
+
+    def _owns(self, epoch: int) -> bool:
+        record = self.ports.runtime.read_role()
+        if record is None or record.role is not Role.ACTIVE or record.epoch != epoch or record.seen_epoch > epoch:
+            return False
+        return record.deadline_s > self.ports.clock.now_s()
+
     def recover(self, timing: Timing, designation: Designation) -> None:
         """At start: resume or undo what a crash left open (I-G), and make sure that a node that is not active owns nothing."""
         ports = self.ports
@@ -256,7 +296,7 @@ class SwitchRunner:
         if not self._take_turn(0.0):
             return
         try:
-            promotion = Promotion(self, run, order, None, timing, designation)
+            promotion = Promotion(self, run, order, None, timing, timing, designation)
             result = promotion.services_and_publish(record.epoch, "resumed after a crash; active and ready")
             if switch.rule == "M1" and result["outcome"] == "done":
                 self.ports.journal.set_manual_hold(True)

@@ -41,10 +41,12 @@ class NodeRole:
         self.vip = VipReading()
         self.services: tuple[ServiceReading, ...] = ()
         self.lease_epoch = 0
+        self.renewed_revision = 0  # of the settings under which the lease was last renewed
         self._started = False
         self._sentence = ""
         self._pending_until_s, self._pending_kind = 0.0, ""
         self._watch = Watch()
+        self._demote_sent_epoch = 0
         self._watching = threading.Lock()
         self._changes = 0
 
@@ -62,7 +64,7 @@ class NodeRole:
     def renew_period_s(self) -> float:
         """Period of ``renew_lease``. A standby node uses it to watch its own voter, so it is never long."""
         _, _, stop_by, _ = self.settings()
-        return stop_by.renew_s if self.record.role is Role.ACTIVE else min(1.0, stop_by.renew_s)
+        return min(1.0, stop_by.renew_s)
 
     def facts(self, me: Designation) -> Facts:
         return Facts(
@@ -137,6 +139,8 @@ class NodeRole:
         record = replace(record, seen_epoch=max(record.seen_epoch, self.ports.journal.epoch()))
         if record.role is Role.ACTIVE:  # an epoch of an own attempt that failed is no command to stop
             record = replace(record, seen_epoch=record.epoch)
+            if not any(switch.epoch == record.epoch for switch in self.ports.journal.unfinished()):
+                record = replace(record, phase=Phase.READY)  # the start may have ended since the last look
         self.ports.log.report("agent", "the node's Redis lost the role record; written again under the same epoch")
         return record if self.ports.runtime.write_role(record) else None
 

@@ -9,7 +9,7 @@ from ftplugin.core.decision import decide
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
 from ftplugin.core.settings import Settings, SettingsError
-from ftplugin.core.terms import Designation, Role, ServiceState
+from ftplugin.core.terms import Designation, Role
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import SwitchOrder
 from ftplugin.protocol import ProtocolError, check_demote
@@ -31,7 +31,7 @@ class OrderTaker(NodeRole):
         if kind == "promote":
             if why := self._stale(order, wait_by):
                 return {"outcome": "refused", "detail": why}
-            return self.runner.promote(order, settings, wait_by, me)
+            return self.runner.promote(order, settings, wait_by, stop_by, me)
         if kind == "demote":
             result = self.runner.demote(order, stop_by, me)
             if order.get("invite") and result.get("clear"):
@@ -59,24 +59,17 @@ class OrderTaker(NodeRole):
         return {"outcome": "done" if told else "failed", "detail": reply.detail}
 
     def _stale(self, order: Mapping[str, Any], timing: Timing) -> str:
-        """A promotion is decided on this boot's clock and a fresh view; a late one is void (Redis may redeliver it hours late)."""
+        """A promotion is decided on this boot's clock and a fresh view; a late one is void: Redis may redeliver hours later."""
         if order.get("boot_id") != self.ports.clock.boot_id:
             return "decided before this boot"
         age_s = self.ports.clock.now_s() - float(order.get("ordered_s", 0))
         return f"decided {age_s:.1f} s ago" if age_s > timing.stale_s else ""
 
     def _restart(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        record = self.ports.runtime.read_role()
         service = next((s for s in self.ports.services if s.name == order.get("service")), None)
-        if record is None or service is None or record.epoch != order.get("epoch"):
-            return {"outcome": "refused", "detail": "the role changed meanwhile, or no such service"}
-        reading = service.status()
-        if reading.state is ServiceState.DEAD:
-            reading = service.restart()
-        now_s = self.ports.clock.now_s()
-        if record.role is Role.ACTIVE and record.deadline_s > now_s and record.seen_epoch <= record.epoch:
-            reading = service.promote(record.epoch, record.deadline_s - now_s)
-        return {"outcome": "done", "detail": f"{service.name} is {reading.state}"}
+        if service is None:
+            return {"outcome": "refused", "detail": f"no service {order.get('service')!r}"}
+        return self.runner.restart(service, int(order.get("epoch", 0)))
 
     def _manual(self, order: Mapping[str, Any], settings: Settings, timing: Timing, me: Designation) -> dict[str, Any]:
         """M1. Runs on the target: it alone may promote itself."""
@@ -119,7 +112,9 @@ class OrderTaker(NodeRole):
             "actor": wish.actor,
             "switch_id": switch_id,
         }
-        result = self.runner.promote({"action": Action.PROMOTE_CONFIRMED.name, **facts}, settings, timing, me)
+        result = self.runner.promote(
+            {"action": Action.PROMOTE_CONFIRMED.name, **facts}, settings, timing, timing, me
+        )
         if result["outcome"] == "done":
             self.ports.journal.set_manual_hold(True)
         return result

@@ -31,17 +31,12 @@ class Promotion:
         run: Run,
         order: Mapping[str, Any],
         settings: Settings | None,
-        timing: Timing,
+        wait_by: Timing,
+        stop_by: Timing,
         me: Designation,
     ) -> None:
-        self.runner, self.run, self.order, self.settings, self.timing, self.me = (
-            runner,
-            run,
-            order,
-            settings,
-            timing,
-            me,
-        )
+        self.runner, self.run, self.order, self.settings, self.me = runner, run, order, settings, me
+        self.timing, self.stop_by = wait_by, stop_by
         self.ports = runner.ports
         self.suspect = order.get("action") == Action.PROMOTE.name
         self.confirmed = False
@@ -59,7 +54,9 @@ class Promotion:
             StepName.OWN: self._own,
             StepName.ROLE: self._role,
         }
-        for step in promotion(action, self.timing, self.runner.limits(), suspect=self.suspect):
+        for step in promotion(
+            action, self.timing, self.runner.limits(), suspect=self.suspect, witness=len(self.ports.votes.names()) >= 3
+        ):
             if step.name not in calls:
                 break
             try:
@@ -175,7 +172,7 @@ class Promotion:
         known = document.get("contact_s") if document.get("boot_id") == clock.boot_id else None
         connected_s = None if known is None else float(known)
         return lease_deadline_s(
-            before_s=clock.now_s(), timing=self.timing, connected_s=connected_s, portal_s=None, peer_heard=False
+            before_s=clock.now_s(), timing=self.stop_by, connected_s=connected_s, portal_s=None, peer_heard=False
         )
 
     def _role(self, step: Step) -> str:
@@ -234,7 +231,8 @@ class Promotion:
                 raise StepFailed(
                     f"{service.name} not started in {step.limit_s:.0f} s ({reading.progress}/{reading.total}): {reading.detail}"
                 )
-            if (reading.progress, reading.state) != seen:
+            if (reading.progress, reading.state) != seen or not reading.total:
+                # a service without figures counts as moving until its start limit
                 seen = (reading.progress, reading.state)
                 ports.runtime.set_progress(self.epoch, Phase.STARTING, ports.clock.now_s())
                 self.run.show("running", step.label, f"{reading.progress}/{reading.total} {reading.detail}".strip())

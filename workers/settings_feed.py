@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Mapping, Protocol
 
 from ftplugin.core.settings import Settings
@@ -23,6 +24,18 @@ class Store(Protocol):
     def adopt(self, document: Mapping[str, Any]) -> Any: ...
 
 
+def _placed(settings: Settings, previous: Settings | None) -> Settings:
+    """Addresses and witness change only with both nodes acknowledging (spec 4); the rest is live at once."""
+    if previous is None or not (previous.server1_address and previous.server2_address):
+        return settings
+    return replace(
+        settings,
+        server1_address=previous.server1_address,
+        server2_address=previous.server2_address,
+        witness=previous.witness,
+    )
+
+
 class SettingsFeed:
     """SettingsPort over a store whose reads may wait: ``current`` and ``previous`` answer from memory.
 
@@ -38,7 +51,8 @@ class SettingsFeed:
     def read(self) -> None:
         """Read the store now; what it last had stays in force while it cannot be read."""
         revision, settings = self._store.current()
-        self._held = (revision, settings, self._store.previous())
+        previous = self._store.previous()
+        self._held = (revision, _placed(settings, previous), previous)
 
     def start(self) -> None:
         self._thread.start()

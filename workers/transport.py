@@ -7,7 +7,7 @@ down.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 from kombu.transport.redis import Channel, Transport
 from kombu.transport.virtual import QoS
@@ -32,8 +32,8 @@ class NodeChannel(Channel):
     refused: Callable[[str], None] = staticmethod(lambda text: logger.error("refused: %s", text))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.QoS = NodeQoS
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.QoS = cast(Any, NodeQoS)
 
     def _brpop_read(self, **options: Any) -> Any:
         return self._guarded(super()._brpop_read, options)

@@ -9,7 +9,7 @@ from .diagnosis import Diagnosis, diagnose
 from .hysteresis import Memory, advance, direct_path_cut
 from .policy import Action, Case, Refusal, Rule, not_before_s, passable_s, refusals, rule_for
 from .settings import Settings
-from .terms import Role, SplitStance
+from .terms import Role, SplitStance, VipDestination
 from .timing import Timing
 from .view import ClusterView
 
@@ -79,7 +79,7 @@ def decide(
         refused=refused,
         not_before_s=not_before_s(case),
         passable_s=passable_s(case),
-        stance=_stance(diagnosis),
+        stance=_stance(diagnosis, view, settings),
         alarms=_alarms(view, memory, settings, used),
     )
 
@@ -89,7 +89,12 @@ def settle(memory: Memory) -> Memory:
     return replace(memory.without_streaks())
 
 
-def _stance(diagnosis: Diagnosis) -> SplitStance:
+def _stance(diagnosis: Diagnosis, view: ClusterView, settings: Settings) -> SplitStance:
+    """What this node signs about a split. One that has the VIP says "I stay" even when it hears nobody: the other one may
+    hear it through the VIP alone, and waits for this word (X1)."""
+    has_vip = settings.vip_test and view.vip.destination is VipDestination.SELF
+    if view.role is Role.ACTIVE and has_vip and diagnosis is not Diagnosis.SPLIT_LOSE:
+        return SplitStance.STAY
     return {Diagnosis.SPLIT_LOSE: SplitStance.YIELD, Diagnosis.SPLIT_STAY: SplitStance.STAY}.get(
         diagnosis, SplitStance.NONE
     )

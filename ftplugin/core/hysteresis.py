@@ -86,8 +86,8 @@ def vote_shows(vote: VoteReading, now_s: float, timing: Timing) -> bool:
 def nobody_active(view: ClusterView, timing: Timing) -> bool:
     """The peer answers and signs that it owns nothing, this node is not active, and no voter shows a lock or lease."""
     state = view.peer_state
-    if view.role is Role.ACTIVE or state is None or state.role is Role.ACTIVE or not state.clear:
-        return False
+    if view.role is Role.ACTIVE or state is None or state.is_active or not state.clear:
+        return False  # its role may still read active when only its guard is left: the lease decides
     return not any(vote_shows(vote, view.now_s, timing) for vote in view.votes)
 
 

@@ -58,13 +58,17 @@ class ServiceLimits:
     stop_limit_s: float
 
 
-def promotion(action: Action, timing: Timing, services: Sequence[ServiceLimits], *, suspect: bool) -> tuple[Step, ...]:
+def promotion(
+    action: Action, timing: Timing, services: Sequence[ServiceLimits], *, suspect: bool, witness: bool = False
+) -> tuple[Step, ...]:
     """Steps of a promotion.
+
+    witness: three voters are asked at once and two suffice, so a dead one costs nothing and each may take long.
 
     suspect: the peer is silent, so the last hedged probe comes first and lock, fence and votes together take at most
     min(t, 2 s) (spec 5.5); otherwise the peer is asked to stop and gets its stop time.
     """
-    share_s = timing.fence_s / 4 if suspect else timing.network_s
+    share_s = timing.fence_s / (2 if witness else 4) if suspect else timing.network_s
     fence_s = timing.fence_s / 2 if suspect else timing.fence_s + timing.stop_s
     abort = OnFailure.ABORT
     first = (Step(name=StepName.LAST_PROBE, limit_s=timing.timeout_s, on_failure=abort),) if suspect else ()

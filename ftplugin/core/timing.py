@@ -64,7 +64,7 @@ class Timing:
         guard_poll_s = min(1.0, max(0.05, interval_s / 10))
         margin_s = guard_poll_s + min(1.0, max(0.1, interval_s / 10))
         lease_s = hold_s - settings.service_stop_s - margin_s
-        renew_s = max(0.02, min(interval_s, lease_s / 3))
+        renew_s = max(0.02, min(interval_s / 2, lease_s / 3))
         lan_period_s = min(1.0, hold_s / LAN_ASKS_PER_HOLD, max(0.05, timeout_s / LAN_ASKS_PER_GAP))
         lan_gap_s = LAN_ASKS_PER_GAP * lan_period_s
         return cls(

@@ -169,7 +169,6 @@ class ClusterView:
     lan: LanReading = field(default_factory=LanReading)
     vip: VipReading = field(default_factory=VipReading)
     votes: tuple[VoteReading, ...] = ()
-    majority: Tri = Tri.UNKNOWN
     services: tuple[ServiceReading, ...] = ()
     order: SwitchOrder | None = None
     pause: Pause | None = None

@@ -204,7 +204,7 @@ class SettingsStore:
                         origin=origin[:100],
                         actor=actor[:200],
                         override_reason=str(document.get("override_reason", "")),
-                        acknowledged=True,
+                        acknowledged=False,  # until the peer shows that it runs by it as well (spec 4)
                         values=settings.to_json(),
                     )
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import struct
 import time
 from dataclasses import dataclass
@@ -116,24 +117,23 @@ def _bytes_of_tick(node: Alone, peer: PeerHttp, wait_s: float) -> Traffic:
 def _traffic(address: str) -> Traffic:
     """Counters of this process's one connection to the portal. Raises BenchError when there is none, or several."""
     host, _, port = address.rpartition(":")
-    found = [x for x in map(_counters, os.listdir("/proc/self/fd"), [(host, int(port))] * 4096) if x is not None]
+    known = (_counters(int(name), (host, int(port))) for name in os.listdir("/proc/self/fd"))
+    found = [counters for counters in known if counters is not None]
     if len(found) != 1:
         raise BenchError(f"{len(found)} connections to the portal instead of one kept one")
     return found[0]
 
 
-def _counters(fd: str, peer: tuple[str, int]) -> Traffic | None:
+def _counters(fd: int, peer: tuple[str, int]) -> Traffic | None:
     try:
-        sock = socket.socket(fileno=os.dup(int(fd)))
-    except OSError:
-        return None  # no socket, or the listing's own descriptor
-    with sock:
-        try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            return None
+        with socket.socket(fileno=os.dup(fd)) as sock:
             if sock.family != socket.AF_INET or sock.getpeername() != peer:
                 return None
-        except OSError:
-            return None  # not connected
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    except OSError:
+        return None  # closed since it was listed, as the listing's own is, or not connected
     received, segments_out, segments_in = struct.unpack_from("=QII", info, 128)
     (sent,) = struct.unpack_from("=Q", info, 200)
     header = IP_BYTES + TCP_BYTES + (TIMESTAMP_BYTES if info[5] & OPTION_TIMESTAMPS else 0)

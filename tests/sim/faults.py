@@ -192,8 +192,8 @@ def switchover(world: World, node: Node, lasts: float) -> None:
 
 FAULTS: tuple[Callable[[World, Node, float], None], ...] = (
     lan_cut, link_cut, one_way, witness_cut, witness_down, witness_wipe, gateway_reboot, loss, delay, crash, boot_both,
-    freeze_node, freeze_process, freeze_worker_and_redis, kill_process, kill_agent, kill_all, redis_wipe, vip_moves, clock_step, slow_service,
-    switchover, tick_hang, pause,
+    freeze_node, freeze_process, freeze_worker_and_redis, kill_process, kill_agent, kill_all, redis_wipe, vip_moves, clock_step,
+    slow_service, switchover, tick_hang, pause,
 )  # fmt: skip
 
 

@@ -518,7 +518,8 @@ class SimService(_Base):
         self._ok(1.0)
         return self._reading()
 
-    def restart(self) -> ServiceReading:
+    def restart(self, own: bool) -> ServiceReading:
+        self.kernel.sleep(0.5)
         if not self.node.processes["service"].alive:
             self.node.start("service")
         return self._reading()

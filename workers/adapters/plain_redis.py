@@ -73,12 +73,12 @@ class PlainRedis:
                 for line in self._hello:
                     self._exchange(line)
             return self._exchange(command)
-        except ValueError as error:
-            self.close()
-            raise RedisFailure(f"answer is not RESP: {error}") from None
         except OSError:
             self.close()
             raise
+        except ValueError as error:
+            self.close()
+            raise RedisFailure(f"answer is not RESP: {error}") from None
 
     def _exchange(self, command: Any) -> Any:
         assert self._sock is not None, "_open() comes first"

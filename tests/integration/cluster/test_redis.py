@@ -70,3 +70,13 @@ def test_wiped_on_the_standby_node_nothing_switches(pair: Pair) -> None:
     pair.wait_healthy(1)
     promoted = [s for s in pair.journal(2, 50) if s["switch_id"] not in before and s["kind"] == "promote"]
     assert not promoted and pair.watcher.words(1, wiped_s) == ["ACTIVE"]
+
+
+def test_wiped_just_after_a_switchover_the_start_counts_as_ended(pair: Pair) -> None:
+    """The agent may not have looked since the service was starting; a start that never ends would cost the role."""
+    pair.order_switch(2)
+    eventually(lambda: pair.status(2)["last_switch"].get("outcome") == "done" and pair.active_on(2), 20, pair.story)
+    pair.redis(2).flushall()
+    eventually(lambda: (record := pair.role(2)) and record.role == "active", 10, pair.story)
+    eventually(lambda: (record := pair.role(2)) and record.phase == "ready", 3, pair.story)
+    eventually(lambda: pair.document(2, "agent") and pair.active_on(2), 10, pair.story)
