@@ -1,6 +1,7 @@
-"""The demo's LAN reference: accepts TCP connections and closes them. Stop or freeze it to take the LAN away.
+"""The demo's LAN reference: accepts TCP connections and closes them.
 
-The settings name it ``tcp:ADDRESS:PORT``; on a real LAN the default gateway is asked instead.
+The settings name it ``tcp:ADDRESS:PORT``; on a real LAN the default gateway is asked instead. Stopping it does not take
+the LAN away: a refused connection proves just as well that the host is there. A cut LAN needs hosts of their own.
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ def announce(cluster: Cluster) -> None:
         ("kill all of server #1 at once, for good", f"pkill -KILL --session {cluster.node(1).session}"),
         ("stop server #1; server #2 takes over", f"{one} stop all"),
         ("start server #1 again; it comes back as standby", f"{one} start all"),
-        ("take the LAN away: the active one steps down", f"{_control(cluster, 'outside')} stop lan"),
         ("see server #2", f"{two} status"),
         ("ask on the command line", f"FT_CONFIG_FILE={_shown(cluster.config_file(1))} {_python('ft')} status"),
     ):

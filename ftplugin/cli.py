@@ -240,8 +240,46 @@ def acknowledge_freeze(context: click.Context) -> None:
     click.echo("The freeze is acknowledged." + _tell_peer(node, "acknowledge_freeze"))
 
 
-def _tell_peer(node: Any, command: str) -> str:
-    problem = node.producer.switch({"kind": "tell_peer", "command": command, "actor": _actor()})
+@group.command()
+@click.option("--reason", required=True, help="Shown on both servers.")
+@click.option("--minutes", type=click.IntRange(1, 10_080), help="Ends by itself after these; without it, with resume.")
+@click.pass_context
+def pause(context: click.Context, reason: str, minutes: int | None) -> None:
+    """Probes go on, but nothing is promoted by itself, on both servers. Demotions for safety are never held back."""
+    node = _portal(context)
+    if not node.pause(_actor(), reason, minutes):
+        _fail(UNREACHABLE, "the node's Redis did not take it; nothing is paused")
+    node.report.line(SOURCE, f"automatic switching paused by {_actor()}: {reason}")
+    click.echo("Automatic switching is paused." + _tell_peer(node, "pause", reason=reason, minutes=minutes))
+
+
+@group.command()
+@click.pass_context
+def resume(context: click.Context) -> None:
+    """End a pause on both servers."""
+    node = _portal(context)
+    if not node.runtime.forget("pause"):
+        _fail(UNREACHABLE, "the node's Redis did not take it; the pause goes on")
+    node.report.line(SOURCE, f"automatic switching resumed by {_actor()}")
+    click.echo("Automatic switching is resumed." + _tell_peer(node, "resume"))
+
+
+@group.command()
+@click.option("--end", is_flag=True, help="Make this server eligible again.")
+@click.pass_context
+def drain(context: click.Context, end: bool) -> None:
+    """This server is never promoted while it is drained. It does not demote it: switch over first."""
+    node = _portal(context)
+    done = node.runtime.forget("drain") if end else node.runtime.publish("drain", {"owner": _actor()})
+    if not done:
+        _fail(UNREACHABLE, "the node's Redis did not take it; nothing changed")
+    node.report.line(SOURCE, f"drain {'ended' if end else 'begun'} by {_actor()}")
+    click.echo("This server is eligible again." if end else "This server is drained.")
+
+
+def _tell_peer(node: Any, command: str, **facts: Any) -> str:
+    order = {"kind": "tell_peer", "command": command, "actor": _actor(), **facts}
+    problem = node.producer.switch(order)
     return f" The other server was not told: {problem}" if problem else ""
 
 

@@ -36,6 +36,9 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+STOP_LIMIT_S = 5.0  # of a service whose table does not say
+
+
 class ConfigError(ValueError):
     """A key of the node's configuration is wrong; the message names it, its value and the way out."""
 
@@ -60,6 +63,11 @@ class NodeConfig:
     watchdog_restarts_max: int
     watchdog_window_s: float
     log_days: int
+
+    @property
+    def stop_needed_s(self) -> float:
+        """How long the services may take to stop, one after another."""
+        return sum(float(table.get("stop_limit_s", STOP_LIMIT_S)) for table in self.services)
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> NodeConfig:

@@ -43,7 +43,7 @@ class Portal:
         self.runtime = RuntimeStore(connect(config.redis_url), self.keys)
         self.role = RoleReader(self.runtime, self.clock)
         self.database = Database(config.database_url)
-        self.settings = SettingsStore(self.database, config.own_address)
+        self.settings = SettingsStore(self.database, config.own_address, config.stop_needed_s)
         self.journal = SqlJournal(self.database)
         self._refusals: dict[str, float] = {}
         self._refusals_lock = threading.Lock()
@@ -52,6 +52,12 @@ class Portal:
     def producer(self) -> Producer:
         """Sends orders to the switch worker."""
         return Producer(self.config.redis_url, self.keys.queue("switch"))
+
+    def pause(self, owner: str, reason: str, minutes: int | None) -> bool:
+        """Nothing promotes by itself here any more, for ``minutes`` or until resumed (spec 5.6). False: Redis is silent."""
+        until_s = None if minutes is None else self.clock.now_s() + 60 * minutes
+        document = {"owner": owner, "reason": reason, "until_s": until_s, "boot_id": self.clock.boot_id}
+        return self.runtime.publish("pause", document)
 
     def designation(self, settings: Settings | None = None) -> Designation | None:
         """Which server this node is; None while the addresses are not set."""

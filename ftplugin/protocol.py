@@ -122,7 +122,7 @@ def make_state(keys: Sequence[str], state: NodeState, nonce: str, challenge: str
         _seconds(state.lease_left_s),
         _seconds(state.heard_asker_age_s),
         str(state.switches),
-        str(state.settings_revision),
+        f"{state.settings_revision}:{state.settings_mark}",
         state.version,
         f"{state.wall_clock_s:.3f}",
     )
@@ -160,7 +160,8 @@ def read_state(keys: Sequence[str], header: str, nonce: str, expected: Designati
             lease_left_s=float(parts[6] or 0),
             heard_asker_age_s=float(parts[7]) if parts[7] else None,
             switches=int(parts[8]),
-            settings_revision=int(parts[9]),
+            settings_revision=int(parts[9].partition(":")[0]),
+            settings_mark=parts[9].partition(":")[2],
             version=parts[10],
             wall_clock_s=float(parts[11]),
             **{name: bool(flags >> bit & 1) for bit, name in enumerate(_FLAGS)},

@@ -73,6 +73,7 @@ def node_state(
         manual_hold=bool(agent.get("manual_hold", False)),
         switches=_count(agent.get("switches")),
         settings_revision=_count(agent.get("settings_revision")),
+        settings_mark=str(agent.get("settings_mark", ""))[:8],
         version=version,
         wall_clock_s=clock.wall_s(),
     )

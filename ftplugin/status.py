@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ACTIVE, STANDBY, ERROR = "Active (Primary)", "Standby (Backup)", "Error"
 VIP_TEXTS = {"self": "this server", "peer": "the other server", "both": "both servers", "nobody": "nobody"}
+NOT_CONFIGURED = "The IP address of this server ({}) is neither server #1 nor #2: enter both addresses in the settings."
 DOCUMENTS = (AGENT, "decision", "view", "services", "switch", "pause", "ack_freeze", "manual")
 
 
@@ -32,7 +33,7 @@ def status_of(ft: Portal) -> dict[str, Any]:
     documents = {name: snapshot.documents.get(name) or {} for name in DOCUMENTS}
     now_s, designation = ft.clock.now_s(), ft.designation(settings)
     age_s = agent_age_s(documents[AGENT], ft.clock.boot_id, now_s)
-    problem = _problem(snapshot, age_s, settings)
+    problem = _problem(snapshot, age_s, settings) if ft.designation() else NOT_CONFIGURED.format(ft.config.own_address)
     view, agent = documents["view"], documents[AGENT]
     record = snapshot.role or RoleRecord()
     left_s = lease_left_s(record, ft.clock.boot_id, now_s)
@@ -189,8 +190,6 @@ def new_order(target: Designation, expected_active: str | None, actor: str, reas
 
 def order_problem(status: Mapping[str, Any], target: Designation, expected_active: str | None) -> str:
     """Why a switchover to ``target`` cannot be asked for now; empty when it can."""
-    if not status["enabled"]:
-        return "Hot Standby mode is off: nothing switches. Enable it in the settings first."
     if status["problem"]:
         return f"{status['problem']} Nobody here could carry the order out."
     if (expected_active or None) != status["active"]:

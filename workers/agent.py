@@ -14,12 +14,12 @@ from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, SettingsError
-from ftplugin.core.terms import Phase, Role
+from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import ClusterView, ServiceReading, VipReading
 from ftplugin.core.watchdog import WatchAction, watch
 
-from .collect import view_to_json
+from .collect import Facts, view_to_json
 from .lease_keeper import LeaseKeeper
 from .orders import OrderTaker
 
@@ -39,7 +39,7 @@ class Agent(LeaseKeeper, OrderTaker):
         self.sync_role()
         if not self.record.clear and self.record.role is not Role.ACTIVE:
             self.watch_services()
-        view = self.collector.view(lambda: self.facts(me), settings, stop_by)
+        view = self.collector.view(lambda: self._fresh_facts(me), settings, stop_by)
         changes = self._changes
         self.tick_s = view.now_s
         decision = decide(view, settings, self.memory or Memory(), stop_by, wait_by)
@@ -51,6 +51,10 @@ class Agent(LeaseKeeper, OrderTaker):
         if self.record.role is Role.ACTIVE:
             self.renew_lease()  # what this tick learned of the peer may be what keeps the lease (I1)
         return decision
+
+    def _fresh_facts(self, me: Designation) -> Facts:
+        self.sync_role()  # a switch may have ended while the peer was asked
+        return self.facts(me)
 
     # --- persist ------------------------------------------------------------------------------------------------
 
@@ -79,7 +83,8 @@ class Agent(LeaseKeeper, OrderTaker):
             "switches": view.switches,
             "frozen": decision.memory.frozen,
             "manual_hold": view.manual_hold,
-            "settings_revision": self.renewed_revision if view.role is Role.ACTIVE else revision,
+            "settings_revision": self.renewed[0] if view.role is Role.ACTIVE else revision,
+            "settings_mark": self.renewed[1] if view.role is Role.ACTIVE else self.ports.settings.mark(),
             "version": self.version,
             "peer_heard_s": decision.memory.peer_heard_s,
             "guard_poll_s": timing.guard_poll_s,
@@ -116,12 +121,12 @@ class Agent(LeaseKeeper, OrderTaker):
                 self.dispatch({"kind": "promote", "action": action.name, **self.promotion_facts(view, decision)})
             elif action is Action.DEMOTE:
                 invite = Action.INVITE_PEER in decision.actions
-                order = {"kind": "demote", "rule": decision.rule, "reason": decision.sentence, "invite": invite}
+                order = {"kind": "demote", "rule": decision.rule, "reason": decision.why, "invite": invite}
                 self._demote(order, view.epoch)
             elif action is Action.REASSERT:
                 seen = view.peer_state.epoch if view.peer_state is not None else 0
                 self.dispatch(
-                    {"kind": "reassert", "rule": decision.rule, "reason": decision.sentence, "seen_epoch": seen}
+                    {"kind": "reassert", "rule": decision.rule, "reason": decision.why, "seen_epoch": seen}
                 )
             elif action is Action.RESTART_SERVICES:
                 self.watch_services()
@@ -150,10 +155,11 @@ class Agent(LeaseKeeper, OrderTaker):
         peer = view.peer_state
         if peer is None:
             return
-        if peer.settings_revision == revision:
+        same = peer.settings_mark == self.ports.settings.mark()
+        if peer.settings_revision == revision and same:
             self.ports.settings.acknowledged(revision)
-        elif peer.settings_revision > revision:
-            self._take_settings()
+        elif peer.settings_revision >= revision:
+            self._take_settings()  # newer, or another edit with the same number: the later one wins on both
 
     def _take_settings(self) -> None:
         _, _, stop_by, _ = self.settings()

@@ -38,7 +38,7 @@ def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     database = _database(config)
     runtime = RuntimeStore(connect(config.redis_url), Keys(config.prefix))
     log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, database.record_event)
-    feed = SettingsFeed(SettingsStore(database, config.own_address))
+    feed = SettingsFeed(SettingsStore(database, config.own_address, config.stop_needed_s))
     common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
     common |= {"check_database": lambda: _check(database), "stop": feed.stop}
     if role == "beat":
@@ -77,7 +77,7 @@ def _services(config: NodeConfig) -> Sequence[ServicePort]:
     from .adapters.services import ServiceError, build
 
     try:
-        return build(config.services)
+        return build(config.services, config.instance_dir, config.prefix)
     except ServiceError as error:
         raise ConfigError(str(error)) from None
 

@@ -79,7 +79,7 @@ class Collector:
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
         invite = ports.runtime.fetch("invite")
-        pause = ports.runtime.fetch("pause")
+        pause = self._still_valid(ports.runtime.fetch("pause"), now_s)
         return ClusterView(
             now_s=now_s,
             designation=facts.designation,
@@ -111,6 +111,12 @@ class Collector:
             stance=facts.stance,
             invited=_invited(invite, ports.clock.boot_id, now_s, timing),
         )
+
+    def _still_valid(self, document: dict[str, Any] | None, now_s: float) -> dict[str, Any] | None:
+        """A pause ends by itself at its expiry; one without expiry lasts until it is resumed."""
+        until_s = (document or {}).get("until_s")
+        ended = until_s is not None and (document or {}).get("boot_id") == self.ports.clock.boot_id and now_s >= until_s
+        return None if ended else document
 
     def _read_journal(self, settings: Settings, since_ack_s: float | None) -> tuple[bool, int]:
         """(manual hold, automatic switches in the window or since the last acknowledgement)."""

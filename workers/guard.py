@@ -9,7 +9,9 @@ still knows it.
 It never promotes. What it demotes when:
     a lease was read and its deadline has passed            whatever Redis says or does not say, unless it says "clear"
     the record's active role is of another boot             its deadline means nothing
-    the record says standby, no switch is running           and a service says it owns: twice in a row
+    the record says standby, no switch is running           and a service says it owns: twice
+    the record says active, but its deadline has passed     the same, until a newer deadline is read: also when it has
+                                                            demoted already, and when Redis has fallen silent since
     Redis answers "no role", and no lease was ever read     the same, after a while in which an agent would write one
 """
 
@@ -37,28 +39,19 @@ from ftplugin.store.role_record import CLEAR, LIMIT_S, document_of, record_of
 from workers.adapters.plain_redis import PlainRedis
 from workers.adapters.runner import DaemonPool, SideBySide
 from workers.adapters.services import ServiceError, build
+from workers.guard_watch import OneDemotion, OwnerWatch, Service
 
 POLL_S, POLL_S_MIN, POLL_S_MAX = 0.1, 0.05, 1.0
 TIMING_PERIOD_S = 1.0  # how often the poll's length is read
-STATUS_PERIOD_S = 1.0  # how often a standby node's services are asked
 NO_ROLE_GRACE_S = 5.0
 FILE_GRACE_S = 2.0  # a lease known from the file alone may have been renewed while no guard ran: ask Redis so long
+SILENT_S = 2.0  # so long a silent Redis may yet tell of a newer lease
 ROUND_PAUSE_S = 0.5
 SAY_AGAIN_S = 60.0
-OWNING = (ServiceState.ACTIVE, ServiceState.STARTING)
 FREE = (ServiceState.STANDBY, ServiceState.DEAD)
 SOURCE = "guard"
 
 _log = logging.getLogger("workers.guard")
-
-
-class Service(Protocol):
-    name: str
-    stop_limit_s: float
-
-    def demote(self, epoch: int) -> ServiceReading: ...
-
-    def status(self) -> ServiceReading: ...
 
 
 class Store(Protocol):
@@ -164,16 +157,19 @@ class Guard:
         """store: makes a store whose every answer takes at most the given seconds."""
         self._make_store, self._services, self._clock = store, list(services), clock
         self._file, self._report = lease_file, report
-        self._runner = SideBySide(DaemonPool(threads_max=2 * len(self._services) + 2))
+        pool = DaemonPool(threads_max=3 * len(self._services) + 2)  # each may have a hung status and a hung demotion
+        self._runner, self._watch = SideBySide(pool), OwnerWatch(self._services, pool)
+        self._demotions = {s.name: OneDemotion(s) for s in self._services}
         self._poll_s = POLL_S
         self._store = store(POLL_S)
         self._stop_wanted = threading.Event()
         self._lease = lease_file.load(clock.boot_id)
         self._unread_until_s = clock.now_s() + FILE_GRACE_S
         self._record: RoleRecord | None = None
-        self._suspect = ""
+        self._last: RoleRecord | None = None
+        self._read_s = 0.0
         self._no_role_since_s: float | None = None
-        self._timing_due_s = self._status_due_s = 0.0
+        self._timing_due_s = 0.0
         self._said: dict[str, float] = {}
 
     def run(self) -> None:
@@ -204,6 +200,7 @@ class Guard:
         self._record = record
         if record is None:
             return
+        self._last, self._read_s = record, time.monotonic()
         self._unread_until_s = 0.0
         if record.epoch:
             self._no_role_since_s = None
@@ -230,30 +227,26 @@ class Guard:
             if now_s >= max(lease.deadline_s, self._unread_until_s):
                 return f"the lease of epoch {lease.epoch} ran out {now_s - lease.deadline_s:.2f} s ago"
             return ""
+        if record is None and self._last is not None and self._last.role is Role.ACTIVE:
+            record = self._last if time.monotonic() - self._read_s >= SILENT_S else None
         if record is None:
             return ""
-        if record.role is Role.ACTIVE:
-            self._suspect = ""
-            if record.boot_id != self._clock.boot_id and not record.clear:
-                return f"the active role of epoch {record.epoch} is of an earlier boot"
-            return ""
+        if record.role is Role.ACTIVE and record.boot_id != self._clock.boot_id and not record.clear:
+            return f"the active role of epoch {record.epoch} is of an earlier boot"
         return self._stray(record)
 
     def _stray(self, record: RoleRecord) -> str:
-        """A node that is not active, with no switch running, whose services own something all the same."""
-        if record.phase is not Phase.READY or time.monotonic() < self._status_due_s:
+        """No lease is known, and yet a service owns something: on a standby node without a switch, or past the lease."""
+        if record.role is not Role.ACTIVE and record.phase is not Phase.READY:
             return ""
         since_s = self._no_role_since_s
         if since_s is not None and time.monotonic() - since_s < NO_ROLE_GRACE_S:
             return ""
-        readings = self._runner.side_by_side([s.status for s in self._services], max(STATUS_PERIOD_S, 2.0))
-        owning = ", ".join(r.name for r in readings if r is not None and r.state in OWNING)
-        suspect, self._suspect = self._suspect, owning
-        self._status_due_s = time.monotonic() + (self._poll_s if owning and not suspect else STATUS_PERIOD_S)
-        if owning and suspect:
-            self._suspect = ""
-            return f"this server is {record.role}, but {owning} owns"
-        return ""
+        owners = self._watch.owners((record.role, record.epoch, record.boot_id), self._poll_s)
+        if not owners:
+            return ""
+        what = "past its lease" if record.role is Role.ACTIVE else str(record.role)
+        return f"this server is {what}, but {', '.join(owners)} owns"
 
     def _read_timing(self) -> None:
         value = (self._store.fetch("agent") or {}).get("guard_poll_s")
@@ -273,6 +266,7 @@ class Guard:
         started_s = time.monotonic()
         if record is not None and record.clear:
             self._store.set_clear(epoch, False)  # it owns something after all
+        self._watch.reset()
         self._say("start", f"{reason}; demoting {', '.join(s.name for s in self._services) or 'nothing'} by itself")
         left, round_number = list(reversed(self._services)), 0
         while left and not self._stop_wanted.is_set():
@@ -315,7 +309,7 @@ class Guard:
         if not services:
             return {}
         limit_s = max(s.stop_limit_s for s in services) + 0.1
-        answers = self._runner.side_by_side([_demotion(s, epoch) for s in services], limit_s)
+        answers = self._runner.side_by_side([self._demotions[s.name].call(epoch) for s in services], limit_s)
         return {
             s.name: a or ServiceReading(name=s.name, state=ServiceState.UNKNOWN, detail="no answer in its stop limit")
             for s, a in zip(services, answers, strict=True)
@@ -337,10 +331,6 @@ class Guard:
         self._report(SOURCE, text)
 
 
-def _demotion(service: Service, epoch: int) -> Callable[[], ServiceReading]:
-    return lambda: service.demote(epoch)
-
-
 def _redis(url: str) -> PlainRedis:
     try:
         return PlainRedis(url)
@@ -353,7 +343,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = NodeConfig.from_environment()
-        services = build(config.services)
+        services = build(config.services, config.instance_dir, config.prefix)
         redis = _redis(config.redis_url)
     except (ConfigError, ServiceError) as error:
         print(f"guard: {error}", file=sys.stderr)

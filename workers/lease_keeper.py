@@ -52,7 +52,7 @@ class LeaseKeeper(NodeRole):
             return False
         if self.record.epoch == record.epoch and self.record.role is Role.ACTIVE:
             self.deadline_s = deadline_s
-            self.renewed_revision = revision
+            self.renewed = (revision, self.ports.settings.mark())
         if not quorum:  # the lease is the node's own; the votes only show the peer that it is alive and connected
             self._renew_votes(record.epoch, timing, timing.renew_s / 2)
         for service in self.ports.services:

@@ -41,7 +41,7 @@ class NodeRole:
         self.vip = VipReading()
         self.services: tuple[ServiceReading, ...] = ()
         self.lease_epoch = 0
-        self.renewed_revision = 0  # of the settings under which the lease was last renewed
+        self.renewed = (0, "")  # revision and mark of the settings under which the lease was last renewed
         self._started = False
         self._sentence = ""
         self._pending_until_s, self._pending_kind = 0.0, ""
@@ -195,7 +195,7 @@ class NodeRole:
         epochs = [vote.epoch for vote in view.votes] + [vote.lock_epoch for vote in view.votes]
         return {
             "rule": decision.rule,
-            "reason": decision.sentence,
+            "reason": decision.why,
             "not_before_s": decision.not_before_s,
             "passable_s": decision.passable_s,
             "marks": {vote.voter: [vote.mark, vote.still_since_s] for vote in view.votes},

@@ -50,9 +50,10 @@ class OrderTaker(NodeRole):
     def _tell_peer(self, order: Mapping[str, Any], timing: Timing) -> dict[str, Any]:
         """Hand on what an administrator did here and what counts for both servers."""
         command = order.get("command")
-        if command not in ("release_hold", "acknowledge_freeze"):
+        if command not in ("release_hold", "acknowledge_freeze", "pause", "resume"):
             return {"outcome": "refused", "detail": f"unknown command {command!r}"}
-        reply = self.ports.peer.command(command, {"actor": str(order.get("actor", ""))}, timing.network_s)
+        body = {name: order[name] for name in ("actor", "reason", "minutes") if name in order}
+        reply = self.ports.peer.command(command, body, timing.network_s)
         told = reply.answered and bool(reply.body.get("taken"))
         if not told:
             self.ports.log.report("agent", f"{command} did not reach the peer ({reply.detail}); repeat it there")

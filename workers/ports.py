@@ -184,7 +184,11 @@ class ServicePort(Protocol):
 
     def status(self) -> ServiceReading: ...
 
-    def restart(self) -> ServiceReading: ...
+    def restart(self, own: bool) -> ServiceReading:
+        """Clear up a dead service. It owns nothing after this; the caller promotes it under its epoch.
+
+        own: this node may own. False: it must end owning nothing, a start that still runs included.
+        """
 
     def renew(self, epoch: int, lease_left_s: float) -> None:
         """Hand on the renewed lease to a service that checks it itself; others ignore it."""
@@ -207,6 +211,9 @@ class SettingsPort(Protocol):
 
     def previous(self) -> Settings | None:
         """The settings before the current revision while the peer has not acknowledged it, else None."""
+
+    def mark(self) -> str:
+        """``Settings.mark`` of the newest settings as saved; two edits with one revision differ in it."""
 
     def acknowledged(self, revision: int) -> None: ...
 

@@ -79,7 +79,9 @@ class Promotion:
         return f"bad: {probe.cause}"
 
     def _lock(self, step: Step) -> str:
-        self.runner.check(self.epoch)
+        record = self.runner.check(self.epoch)
+        if record.role is Role.ACTIVE and record.deadline_s > self.ports.clock.now_s():
+            raise StepFailed("this server is active already")
         answers = self.runner.ask_voters(
             lambda voter: self.ports.votes.lock(voter, self.epoch, self._mark(voter), step.limit_s), step.limit_s
         )
@@ -231,8 +233,9 @@ class Promotion:
                 raise StepFailed(
                     f"{service.name} not started in {step.limit_s:.0f} s ({reading.progress}/{reading.total}): {reading.detail}"
                 )
-            if (reading.progress, reading.state) != seen or not reading.total:
-                # a service without figures counts as moving until its start limit
+            unmeasured = reading.state is ServiceState.STARTING and not reading.total
+            if (reading.progress, reading.state) != seen or unmeasured:
+                # a service that starts without figures counts as moving until its start limit
                 seen = (reading.progress, reading.state)
                 ports.runtime.set_progress(self.epoch, Phase.STARTING, ports.clock.now_s())
                 self.run.show("running", step.label, f"{reading.progress}/{reading.total} {reading.detail}".strip())

@@ -45,6 +45,7 @@ class SettingsFeed:
     def __init__(self, store: Store, reread_s: float = REREAD_S) -> None:
         self._store = store
         self._held: tuple[int, Settings, Settings | None] = (0, Settings(), None)
+        self._mark = ""
         self._thread = Periodic("settings", self.read, lambda: reread_s)
         self.read()
 
@@ -52,7 +53,7 @@ class SettingsFeed:
         """Read the store now; what it last had stays in force while it cannot be read."""
         revision, settings = self._store.current()
         previous = self._store.previous()
-        self._held = (revision, _placed(settings, previous), previous)
+        self._held, self._mark = (revision, _placed(settings, previous), previous), settings.mark
 
     def start(self) -> None:
         self._thread.start()
@@ -69,6 +70,9 @@ class SettingsFeed:
 
     def previous(self) -> Settings | None:
         return self._held[2]
+
+    def mark(self) -> str:
+        return self._mark
 
     def acknowledged(self, revision: int) -> None:
         """Both nodes have this revision. Writes to the database only when that is news."""

@@ -19,13 +19,15 @@ class Decision:
     """What one tick decided.
 
     ``actions`` is empty when ``refused`` is not. ``not_before_s``: no promotion sooner. ``passable_s``: an unanswered
-    fence may be passed no sooner (both on the own CLOCK_BOOTTIME). ``sentence`` is shown and logged when it changes.
+    fence may be passed no sooner (both on the own CLOCK_BOOTTIME). ``sentence`` is shown and logged when it changes;
+    ``why`` is the rule's reason alone.
     """
 
     rule: str
     diagnosis: Diagnosis
     actions: tuple[Action, ...]
     sentence: str
+    why: str
     memory: Memory
     refused: tuple[Refusal, ...] = ()
     not_before_s: float = 0.0
@@ -75,6 +77,7 @@ def decide(
         diagnosis=diagnosis,
         actions=() if refused else rule.actions,
         sentence=_sentence(rule, diagnosis, view, refused),
+        why=rule.why,
         memory=memory,
         refused=refused,
         not_before_s=not_before_s(case),

@@ -35,6 +35,7 @@ class NodeState:
     manual_hold: bool = False
     switches: int = 0
     settings_revision: int = 0
+    settings_mark: str = ""
     version: str = ""
     wall_clock_s: float = 0.0
 

@@ -168,6 +168,7 @@ class SqlJournal:
                 SWITCH.c.kind == "promote",
                 SWITCH.c.outcome == "done",
                 SWITCH.c.actor == "",
+                SWITCH.c.rule.not_in(("C2", "C3")),  # a start is no flapping
                 SWITCH.c.started_wall_s.between(self._wall_s() - window_s, self._wall_s()),  # not those of a clock set back since
             )
             return connection.scalar(query) or 0

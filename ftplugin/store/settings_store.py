@@ -73,10 +73,12 @@ class SettingsStore:
         self,
         database: Database,
         own_address: str = "",
+        stop_needed_s: float = 0.0,
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
+        self.stop_needed_s = stop_needed_s
         self.database, self.own_address = database, own_address
         self._monotonic_s, self._wall_s = monotonic_s, wall_s
         self._held = _Held()
@@ -149,13 +151,20 @@ class SettingsStore:
             except SettingsError as error:
                 problems.append(Problem(field=error.field, severity="error", message=_with_value(error)))
         if not problems:
-            problems = rules.check(settings) + self._own_address_problem(settings)
+            problems = rules.check(settings) + self._own_address_problem(settings) + self._stop_problem(settings)
         errors = [p for p in problems if p.severity == "error"]
         if errors:
             raise Contradictions(errors)
         if problems and not override_reason.strip():
             raise WarningsNeedReason(problems)
         return settings
+
+    def _stop_problem(self, settings: Settings) -> list[Problem]:
+        if settings.service_stop_s >= self.stop_needed_s:
+            return []
+        text = f"the services of this server (FT_SERVICES) may take {self.stop_needed_s:g} s to stop one after another"
+        message = f"{text}; enter at least that, or lower their stop_limit_s (got {settings.service_stop_s:g})"
+        return [Problem(field="service_stop_s", severity="error", message=message)]
 
     def _own_address_problem(self, settings: Settings) -> list[Problem]:
         if not self.own_address or not (settings.server1_address and settings.server2_address):

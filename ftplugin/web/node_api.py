@@ -26,6 +26,8 @@ TEXT_CHARS_MAX = 500
 NOTICES = {
     "invite": "the peer has stopped and invites this server to take over",
     "release_hold": "the hold of automatic switches was released on the peer",
+    "pause": "automatic switching is paused from the peer",
+    "resume": "automatic switching is resumed from the peer",
     "acknowledge_freeze": "the freeze was acknowledged on the peer",
 }
 
@@ -63,7 +65,7 @@ def settings() -> Response:
 
 def command() -> Response:
     """One command: ``demote`` {epoch}; ``switch`` {target, expected_active, actor, reason, switch_id}; ``invite`` {epoch};
-    ``release_hold`` {actor}; ``acknowledge_freeze`` {actor}."""
+    ``release_hold``, ``acknowledge_freeze``, ``resume`` {actor}; ``pause`` {actor, reason, minutes}."""
     ft = portal()
     designation = ft.designation()
     if designation is None:
@@ -136,11 +138,15 @@ def _notice(ft: Portal, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """What the peer tells: that it has stopped and this server may promote (I1, P1), or what its administrator did."""
     stamp = {"at_s": ft.clock.now_s(), "boot_id": ft.clock.boot_id}
     try:
-        actor = _text(body, "actor")
+        actor, reason = _text(body, "actor"), _text(body, "reason")
     except ValueError as error:
         raise protocol.ProtocolError("unreadable", f"{name}: {error}") from None
     if name == "release_hold":
         kept = ft.journal.set_manual_hold(False)
+    elif name == "pause":
+        kept = ft.pause(actor, reason, body.get("minutes") if isinstance(body.get("minutes"), int) else None)
+    elif name == "resume":
+        kept = ft.runtime.forget("pause")
     elif name == "acknowledge_freeze":
         kept = ft.runtime.publish("ack_freeze", {"actor": actor, **stamp})
     else:

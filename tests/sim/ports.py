@@ -572,6 +572,9 @@ class SimSettings(_Base):
     def previous(self) -> None:
         return None
 
+    def mark(self) -> str:
+        return ""
+
     def acknowledged(self, revision: int) -> None:
         return None
 

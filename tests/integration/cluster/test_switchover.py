@@ -91,19 +91,6 @@ def test_failback_by_itself_after_server1_is_healthy_again(pair: Pair) -> None:
     pair.wait_healthy(1)
 
 
-def test_without_failback_server1_stays_standby_until_an_administrator_moves_it(pair: Pair) -> None:
-    pair.stop_node(1)
-    pair.wait_active(2, pair.failover_bound_s() + SLACK_S)
-    pair.start(1)
-    pair.wait_healthy(2)
-    started_s = time.monotonic()
-    time.sleep((pair.timing.threshold + 1) * pair.timing.interval_s)
-    assert pair.watcher.words(1, started_s) == ["STANDBY"]
-    assert pair.ft(1, "switch", "server1", "--expect", "server2", "--reason", "failback by hand").returncode == 0
-    pair.wait_active(1, pair.failover_bound_s() + SLACK_S)
-    assert pair.status(1)["last_switch"]["rule"] == "M1"
-
-
 def test_switchover_has_no_moment_with_two_and_a_short_one_with_none(pair: Pair) -> None:
     """The exact gap is measured by ``make bench``; here: within 0.5 s + stop + start and the machine's slack."""
     begun_s = time.monotonic()

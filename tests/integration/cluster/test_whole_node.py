@@ -7,8 +7,7 @@ import time
 from .harness import SLACK_S, Pair, eventually
 
 
-def test_active_node_killed_with_everything_the_other_takes_over_within_the_bound(pair: Pair) -> None:
-    killed_s = time.monotonic()
+def test_active_node_killed_the_other_takes_over_and_keeps_the_role_until_an_administrator_moves_it(pair: Pair) -> None:
     pair.stop_node(1)
     took_s = pair.wait_active(2, pair.failover_bound_s() + SLACK_S)
     assert took_s >= pair.timing.hold_s, "sooner than a silent active node has certainly stopped"
@@ -16,10 +15,15 @@ def test_active_node_killed_with_everything_the_other_takes_over_within_the_boun
     status = pair.status(2)
     assert status["last_switch"]["rule"] == "F1"
     assert {s["designation"]: s["word"] for s in status["servers"]} == {"server1": "error", "server2": "active"}
+    assert "SWITCH THIS SERVER TO PRIMARY, F1" in pair.report(2)
     pair.start(1)
     pair.wait_healthy(2)
-    assert pair.watcher.words(1, killed_s)[-1] == "STANDBY", "failback is off: it stays standby"
-    assert "SWITCH THIS SERVER TO PRIMARY, F1" in pair.report(2)
+    started_s = time.monotonic()
+    time.sleep((pair.timing.threshold + 1) * pair.timing.interval_s)
+    assert pair.watcher.words(1, started_s) == ["STANDBY"], "failback is off"
+    assert pair.ft(1, "switch", "server1", "--expect", "server2", "--reason", "failback by hand").returncode == 0
+    pair.wait_active(1, pair.failover_bound_s() + SLACK_S)
+    eventually(lambda: pair.status(1)["last_switch"]["rule"] == "M1", 10, pair.story)
 
 
 def test_active_node_frozen_as_a_whole_gives_up_when_it_goes_on(pair: Pair) -> None:

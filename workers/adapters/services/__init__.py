@@ -5,16 +5,20 @@ The standard library and ``redis``-free on purpose: the guard imports this packa
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Sequence
+import pathlib
+from typing import Any, Mapping, Sequence
+from urllib.parse import quote
+
+from ftplugin.config import STOP_LIMIT_S
 
 from .command import CommandService
 from .http import HttpService
 
-START_LIMIT_S, STOP_LIMIT_S = 60.0, 5.0
+START_LIMIT_S = 60.0
 Service = HttpService | CommandService
 
 _COMMON = ("name", "kind", "start_limit_s", "stop_limit_s")
-_OWN = {"http": ("url", "token"), "command": ("start", "stop", "status", "restart")}
+_OWN = {"http": ("url", "token"), "command": ("start", "stop", "status")}
 _REQUIRED = {"http": ("url",), "command": ("start", "stop", "status")}
 
 
@@ -22,18 +26,24 @@ class ServiceError(ValueError):
     """One FT_SERVICES table is wrong; the message names the service, the field, its value and the way out."""
 
 
-def build(tables: Sequence[Mapping[str, Any]]) -> list[Service]:
-    """Controllers in the order of ``tables``, which is the order of promotion. Raises ServiceError."""
+def build(
+    tables: Sequence[Mapping[str, Any]], instance_dir: pathlib.Path | None = None, prefix: str = ""
+) -> list[Service]:
+    """Controllers in the order of ``tables``, which is the order of promotion. Raises ServiceError.
+
+    instance_dir: where command services keep what this node's processes must share, by ``prefix`` of the instance; with
+    None each process knows only its own starts.
+    """
     services: list[Service] = []
     for index, table in enumerate(tables, start=1):
-        service = _build_one(f"FT_SERVICES[{index}]", table)
+        service = _build_one(f"FT_SERVICES[{index}]", table, instance_dir, prefix)
         if any(service.name == other.name for other in services):
             raise ServiceError(f"FT_SERVICES[{index}].name: {service.name!r} is taken: give each service its own name")
         services.append(service)
     return services
 
 
-def _build_one(where: str, table: Mapping[str, Any]) -> Service:
+def _build_one(where: str, table: Mapping[str, Any], instance_dir: pathlib.Path | None, prefix: str) -> Service:
     if not isinstance(table, Mapping):
         raise ServiceError(f"{where}: must be a table with name and kind (got {table!r})")
     name, kind = table.get("name"), table.get("kind")
@@ -53,9 +63,12 @@ def _build_one(where: str, table: Mapping[str, Any]) -> Service:
         "start_limit_s": _seconds(where, table, "start_limit_s", START_LIMIT_S),
         "stop_limit_s": _seconds(where, table, "stop_limit_s", STOP_LIMIT_S),
     }
-    make: Callable[..., Service] = HttpService if kind == "http" else CommandService
+    given: dict[str, Any] = {"name": name, **limits, **{key: table[key] for key in _OWN[kind] if key in table}}
     try:
-        return make(name=name, **limits, **{key: table[key] for key in _OWN[kind] if key in table})
+        if kind == "http":
+            return HttpService(**given)
+        file_name = quote(f"command-{prefix}-{name}" if prefix else f"command-{name}", safe=" ")
+        return CommandService(**given, start_file=instance_dir / f"{file_name}.start" if instance_dir else None)
     except ValueError as error:
         raise ServiceError(f"{where}.{error} (service {name})") from None
 

@@ -3,7 +3,7 @@
     POST /promote {"epoch", "lease_s"}   starts to own; answers at once
     POST /demote  {"epoch"}              stops to own
     POST /renew   {"epoch", "lease_s"}   the lease was renewed
-    POST /restart
+    POST /restart                        starts afresh and owns nothing until it is promoted
     GET  /status  {"state", "progress", "total", "epoch", "detail"}; state: standby, starting, active, stopping
 
 A command under a lower epoch than the service has seen is refused with 409. Every answer may carry the status
@@ -79,7 +79,8 @@ class HttpService:
     def status(self) -> ServiceReading:
         return self._call("GET", "/status", None)
 
-    def restart(self) -> ServiceReading:
+    def restart(self, own: bool) -> ServiceReading:
+        """It comes back owning nothing, whether it is to own (``own``) or not: promote follows."""
         return self._call("POST", "/restart", {})
 
     def renew(self, epoch: int, lease_left_s: float) -> None:
