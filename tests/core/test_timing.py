@@ -16,20 +16,20 @@ from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_
 SETS = {
     "30/10/5": (
         Settings(interval_s=30, timeout_s=10, threshold=5),
-        {"hold_s": 120, "lease_s": 113, "renew_s": 30, "lan_gap_s": 7, "watch_s": 157, "expected": 163, "worst": 175},
+        {"hold_s": 120, "lease_s": 113, "renew_s": 15, "lan_gap_s": 7, "watch_s": 142, "expected": 163, "worst": 175},
     ),
     "20/10/3": (
         Settings(interval_s=20, timeout_s=10, threshold=3),
-        {"hold_s": 40, "lease_s": 33, "renew_s": 11, "lan_gap_s": 7, "watch_s": 58, "expected": 73, "worst": 85},
+        {"hold_s": 40, "lease_s": 33, "renew_s": 10, "lan_gap_s": 7, "watch_s": 57, "expected": 73, "worst": 85},
     ),
     "15/10/4": (
         Settings(interval_s=15, timeout_s=10, threshold=4),
         {
             "hold_s": 45,
             "lease_s": 38,
-            "renew_s": 38 / 3,
+            "renew_s": 7.5,
             "lan_gap_s": 7,
-            "watch_s": 52 + 38 / 3,
+            "watch_s": 59.5,
             "expected": 73,
             "worst": 85,
         },

@@ -312,13 +312,13 @@ def test_no_reason_no_switch(browser: Browser) -> None:
     assert browser.site.orders() == 0
 
 
-def test_mode_off_orders_nothing(browser: Browser) -> None:
+def test_mode_off_still_takes_an_administrator_s_order(browser: Browser) -> None:
     browser.site.role(Role.ACTIVE)
     browser.site.configure(enabled=False)
     time.sleep(0.25)
     browser.page()
-    assert order(browser).status_code == 409
-    assert browser.site.orders() == 0
+    assert order(browser).status_code == 302
+    assert browser.site.orders() == 1
 
 
 def test_an_unknown_target_is_400(browser: Browser) -> None:
@@ -339,7 +339,7 @@ def test_frozen_broker_refuses_in_time(browser: Browser) -> None:
 def test_hold_is_released_and_freeze_acknowledged(browser: Browser) -> None:
     site = browser.site
     site.portal.journal.set_manual_hold(True)
-    site.agent(switches=3)
+    site.agent(frozen=True)
     page = browser.page()
     assert "Release the hold" in page and "Acknowledge" in page
     data = {"csrf_token": browser.token(ADMIN)}
@@ -347,6 +347,7 @@ def test_hold_is_released_and_freeze_acknowledged(browser: Browser) -> None:
     browser.client.post(ADMIN + "acknowledge-freeze", data=data)
     assert not site.portal.journal.manual_hold()
     assert site.portal.runtime.fetch("ack_freeze")["actor"]
+    site.agent(frozen=False)  # as the agent says at its next tick
     page = browser.page()
     assert "Release the hold" not in page and "Acknowledge</button>" not in page
 
