@@ -70,7 +70,7 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
     (
         "Services",
         (
-            Row("service_stop_s", "Longest stop of a service", "The lease ends that much earlier.", "s"),
+            Row("service_stop_s", "Longest stop of all services", "The lease ends that much earlier.", "s"),
             Row("cti_connect_s", "CTI connect time", "", "s"),
             Row("cti_ports", "CTI ports"),
             Row("cti_devices", "CTI devices"),
