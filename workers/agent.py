@@ -63,8 +63,12 @@ class Agent(LeaseKeeper, OrderTaker):
     ) -> None:
         runtime, clock = self.ports.runtime, self.ports.clock
         self.memory, self.stance = decision.memory, decision.stance
-        runtime.publish("memory", {"boot_id": clock.boot_id, "memory": decision.memory.to_json()})
-        runtime.publish("agent", self._agent_document(view, decision, revision, settings, timing))
+        self.published = {
+            "memory": {"boot_id": clock.boot_id, "memory": decision.memory.to_json()},
+            "agent": self._agent_document(view, decision, revision, settings, timing),
+        }
+        for name, document in self.published.items():
+            runtime.publish(name, document)
         runtime.publish("decision", {**decision.to_json(), "at_wall_s": clock.wall_s(), "tick_s": view.now_s})
         runtime.publish("view", view_to_json(view))
         self._say(decision.rule, decision.sentence)

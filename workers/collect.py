@@ -79,6 +79,8 @@ class Collector:
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
         invite = ports.runtime.fetch("invite")
+        word = ports.runtime.fetch("word") or {}
+        spoke_s = float(word["at_s"]) if word.get("boot_id") == ports.clock.boot_id else None
         pause = self._still_valid(ports.runtime.fetch("pause"), now_s)
         return ClusterView(
             now_s=now_s,
@@ -109,6 +111,9 @@ class Collector:
             switches=self._journalled[1],
             retry_after_s=facts.retry_after_s,
             stance=facts.stance,
+            spoke_s=spoke_s,
+            spoke_well=bool(word.get("good")),
+            spoke_clear=bool(word.get("clear")),
             invited=_invited(invite, ports.clock.boot_id, now_s, timing),
         )
 

@@ -238,6 +238,7 @@ class Guard:
     def _stray(self, record: RoleRecord) -> str:
         """No lease is known, and yet a service owns something: on a standby node without a switch, or past the lease."""
         if record.role is not Role.ACTIVE and record.phase is not Phase.READY:
+            self._watch.reset()
             return ""
         since_s = self._no_role_since_s
         if since_s is not None and time.monotonic() - since_s < NO_ROLE_GRACE_S:
@@ -261,7 +262,7 @@ class Guard:
 
     def _demote(self, reason: str) -> None:
         """Demote every service until each says it owns nothing, or until a newer lease was read."""
-        record, lease = self._record, self._lease
+        record, lease = self._record or self._last, self._lease
         epoch = max(lease.epoch if lease else 0, record.epoch if record else 0)
         started_s = time.monotonic()
         if record is not None and record.clear:

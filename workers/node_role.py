@@ -42,6 +42,7 @@ class NodeRole:
         self.services: tuple[ServiceReading, ...] = ()
         self.lease_epoch = 0
         self.renewed = (0, "")  # revision and mark of the settings under which the lease was last renewed
+        self.published: dict[str, dict[str, Any]] = {}  # what the last tick wrote for portal and peer
         self._started = False
         self._sentence = ""
         self._pending_until_s, self._pending_kind = 0.0, ""
@@ -142,7 +143,11 @@ class NodeRole:
             if not any(switch.epoch == record.epoch for switch in self.ports.journal.unfinished()):
                 record = replace(record, phase=Phase.READY)  # the start may have ended since the last look
         self.ports.log.report("agent", "the node's Redis lost the role record; written again under the same epoch")
-        return record if self.ports.runtime.write_role(record) else None
+        if not self.ports.runtime.write_role(record):
+            return None
+        for name, document in self.published.items():  # the peer must not take the wipe for a dead agent
+            self.ports.runtime.publish(name, document)
+        return record
 
     def role_changed(self, record: RoleRecord) -> None:
         self._changes += 1

@@ -71,12 +71,19 @@ class Promotion:
         assert self.settings is not None
         probe = self.ports.peer.probe(step.limit_s, check_body=self.settings.application_error)
         if probe.good:
+            self._heard(good=True, clear=probe.state is not None and probe.state.clear)
             raise StepFailed("the peer answered the last probe")
         wait_s = float(self.order.get("not_before_s", 0)) - self.ports.clock.now_s()
         if wait_s > 2 * self.timing.timeout_s:
             raise StepFailed(f"{wait_s:.1f} s too early")
         self.ports.clock.sleep(max(0.0, wait_s))
         return f"bad: {probe.cause}"
+
+    def _heard(self, *, good: bool, clear: bool) -> None:
+        """For the tick worker: the peer has spoken since its last bad probe, and what that means for later attempts."""
+        clock = self.ports.clock
+        word = {"at_s": clock.now_s(), "boot_id": clock.boot_id, "good": good, "clear": clear}
+        self.ports.runtime.publish("word", word)
 
     def _lock(self, step: Step) -> str:
         record = self.runner.check(self.epoch)
@@ -140,6 +147,7 @@ class Promotion:
             self.confirmed = True
             return "the peer confirmed that it owns nothing"
         if heard:
+            self._heard(good=False, clear=False)
             raise StepFailed(
                 f"the peer's {' and '.join(sorted(set(heard)))} answered but did not confirm that it stopped"
             )

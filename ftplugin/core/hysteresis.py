@@ -96,7 +96,7 @@ def advance(memory: Memory, view: ClusterView, settings: Settings, timing: Timin
     gap = memory.last_tick_s is not None and view.now_s - memory.last_tick_s > timing.stale_s
     if gap or view.clock_stepped:
         memory = memory.without_streaks()
-    memory = _evidence(memory, view, timing)
+    memory = _evidence(_heard_between(memory, view), view, timing)
     good = probe_is_good(view, timing)
     bad = view.peer is not None and not good
     vip_here = settings.vip_test and view.vip.destination is VipDestination.SELF
@@ -116,6 +116,19 @@ def advance(memory: Memory, view: ClusterView, settings: Settings, timing: Timin
         own_ok_since_s=(memory.own_ok_since_s if memory.own_ok_streak else view.now_s) if own_ok else None,
         frozen=_frozen(memory, view, settings),
     )
+
+
+def _heard_between(memory: Memory, view: ClusterView) -> Memory:
+    """What the peer said to a switch sequence between two ticks: a good answer ends the streak of bad probes, and any
+    that did not say "I own nothing" is a word like a probe's."""
+    spoke_s, last_s = view.spoke_s, memory.last_tick_s
+    if spoke_s is None or last_s is None or spoke_s <= last_s:
+        return memory
+    if view.spoke_well:
+        memory = replace(
+            memory, bad_streak=0, bad_since_s=None, combined_streak=0, combined_since_s=None, nobody_streak=0
+        )
+    return memory if view.spoke_clear else replace(memory, owner_word_s=spoke_s)
 
 
 def _evidence(memory: Memory, view: ClusterView, timing: Timing) -> Memory:

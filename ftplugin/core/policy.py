@@ -298,6 +298,12 @@ def _unhealthy(c: Case) -> str:
     return f"the own monitor is not OK ({cause})"
 
 
+def _own_portal_dead(c: Case) -> str:
+    """With the peer alive, a server whose own portal is dead would only be demoted again (P1)."""
+    heard, own = c.view.peer_state is not None or c.view.invited, c.view.own
+    return "the own portal does not answer" if heard and own is not None and own.state is None else ""
+
+
 def _peer_unheard(c: Case) -> str:
     if c.rule.id not in ("F2", "B1", "M1") or c.view.peer_state is not None:
         return ""
@@ -362,6 +368,7 @@ VETOES: dict[str, Callable[[Case], str]] = {
     "hold": _hold,
     "both sick": _both_sick,
     "unhealthy": _unhealthy,
+    "own portal dead": _own_portal_dead,
     "peer unheard": _peer_unheard,
     "frozen": _frozen,
     "manual hold": _manual_hold,

@@ -182,6 +182,9 @@ class ClusterView:
     clock_stepped: bool = False
     in_failback_hours: bool = True
     invited: bool = False
+    spoke_s: float | None = None  # when the peer last answered a switch sequence of this node
+    spoke_well: bool = False  # that answer was a good probe
+    spoke_clear: bool = False  # and said that the peer owns nothing
 
     @property
     def peer_state(self) -> NodeState | None:

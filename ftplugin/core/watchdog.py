@@ -42,6 +42,8 @@ def watch(
         return memory, ()
     if record.role is not Role.ACTIVE:
         return _not_active(memory, record, services, now_s, restarts_max, window_s)
+    if record.deadline_s <= now_s:
+        return memory, ()  # the lease has run out: demoted services are where they belong
     wrong = [s for s in services if s.state in (ServiceState.DEAD, ServiceState.STANDBY)]
     return _restarts(memory, wrong, now_s, restarts_max, window_s)
 

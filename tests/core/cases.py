@@ -11,7 +11,7 @@ from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import PROMOTIONS, RULES, VETOES, Case, Rule
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, ProbeCause, Role, ServiceState, SplitStance
-from ftplugin.core.view import ClusterView, ServiceReading
+from ftplugin.core.view import ClusterView, Probe, ServiceReading
 
 from .ticks import A, LAN_DOWN, LAN_UNKNOWN, PAUSE, S, S1, S2, SELF, U, Ticks, settings, vip_on
 
@@ -149,6 +149,7 @@ ADVERSE: dict[str, Callable[[Case], Case]] = {
     "first bad probe just now": _just_heard,
     "both sick": _body_bad,
     "own monitor bad": _see(own=None),
+    "own portal dead": _see(own=Probe(started_s=999.0, ended_s=999.5, cause=ProbeCause.TIMEOUT)),
     "peer not heard": _see(peer=None),
     "frozen": _frozen(3),
     "frozen, twice the budget": _frozen(6),

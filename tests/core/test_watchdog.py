@@ -23,7 +23,7 @@ def look(
 ) -> tuple[Watch, tuple[WatchAction, ...]]:
     """One look with two restarts allowed in 60 s."""
     services = [ServiceReading(name=f"s{i}", state=state) for i, state in enumerate(states)]
-    record = RoleRecord(role=role, phase=phase, epoch=4, clear=clear)
+    record = RoleRecord(role=role, phase=phase, epoch=4, clear=clear, deadline_s=1e9)
     return watch(
         memory, now_s=now_s, record=record, switching=switching, services=services, restarts_max=2, window_s=60.0
     )
@@ -92,3 +92,12 @@ def test_a_dead_service_of_a_standby_node_is_restarted_as_standby() -> None:
 @pytest.mark.parametrize("role", [Role.ACTIVE, Role.STANDBY])
 def test_nothing_is_done_while_a_switch_runs(changes: dict[str, object], role: Role) -> None:
     assert look(Watch(), DEAD, role=role, clear=False, **changes) == (Watch(), ())  # type: ignore[arg-type]
+
+
+def test_on_an_active_node_whose_lease_has_run_out_nothing_is_restarted() -> None:
+    record = RoleRecord(role=Role.ACTIVE, epoch=4, deadline_s=99.0)
+    standby = ServiceReading(name="cti", state=ServiceState.STANDBY)
+    _, actions = watch(
+        Watch(), now_s=100.0, record=record, switching=False, services=[standby], restarts_max=3, window_s=600.0
+    )
+    assert actions == ()

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 import pytest
 
 from ftplugin.clock import SystemClock
 from ftplugin.core.records import RoleRecord
-from ftplugin.core.terms import Phase, Role
+from ftplugin.core.terms import Phase, Role, ServiceState
+from ftplugin.core.view import ServiceReading
 from ftplugin.store.keys import Keys
 from ftplugin.store.runtime import RuntimeStore, connect
 from workers import guard as guard_module
@@ -68,13 +69,19 @@ class Scene:
             {"name": f"s{i}", "kind": "http", "url": self.serve(owner).url, "stop_limit_s": stop_limit_s}
             for i, owner in enumerate(owners)
         ]
-        guard = Guard(
+        return self.watch(build(tables))
+
+    def guard(self, services: Sequence[Any]) -> Guard:
+        return Guard(
             store=lambda limit_s: GuardStore(PlainRedis(self.redis.url), Keys(), limit_s),
-            services=build(tables),
+            services=services,
             clock=CLOCK,
             lease_file=LeaseFile(self.folder / "guard.lease"),
             report=lambda source, text: self.lines.append(f"{source} : {text}"),
         )
+
+    def watch(self, services: Sequence[Any]) -> Guard:
+        guard = self.guard(services)
         thread = threading.Thread(target=guard.run, daemon=True)
         self.guards.append((guard, thread))
         thread.start()
@@ -215,6 +222,128 @@ def test_resumed_lease_takes_back_the_word_that_nothing_is_owned(scene: Scene) -
     scene.role(left_s=30.0, clear=True)
     scene.start(Owner())
     wait_until(lambda: (r := scene.store.read_role()) and not r.clear)
+
+
+# --- an active record past its deadline, after the guard has demoted
+
+
+def demoted_once(scene: Scene, owner: Owner) -> None:
+    scene.role(left_s=0.3)
+    scene.start(owner)
+    freed(owner)
+    wait_until(lambda: (r := scene.store.read_role()) and r.clear, 5, "Redis is told")
+    wait_until(lambda: any("owns nothing" in line for line in scene.lines))
+
+
+@pytest.mark.parametrize("phase", [Phase.READY, Phase.STARTING])
+def test_service_that_owns_after_the_guard_demoted_is_demoted_again(scene: Scene, phase: Phase) -> None:
+    owner = Owner()
+    demoted_once(scene, owner)
+    scene.store.set_progress(4, phase, CLOCK.now_s())
+    for _ in range(2):
+        owner.state, owned_s = "active", CLOCK.now_s()
+        assert freed(owner) - owned_s < 2.5
+    assert any("past its lease, but s0 owns" in line for line in scene.lines)
+
+
+def test_service_that_owns_after_the_guard_demoted_and_redis_fell_silent(scene: Scene) -> None:
+    owner = Owner()
+    demoted_once(scene, owner)
+    scene.redis.freeze()
+    owner.state, owner.epoch = "active", 0
+    freed(owner)
+    assert owner.epoch == 4
+
+
+def test_newer_deadline_after_the_guard_demoted_is_left_alone(scene: Scene) -> None:
+    owner = Owner()
+    demoted_once(scene, owner)
+    scene.role(left_s=60.0, epoch=6)
+    owner.state = "active"
+    time.sleep(2.5)
+    assert owner.state == "active"
+
+
+def test_start_of_another_process_at_the_end_of_the_lease_never_owns(scene: Scene, tmp_path: pathlib.Path) -> None:
+    flag = tmp_path / "running"
+    table = {
+        "name": "asterisk",
+        "kind": "command",
+        "start": ["/bin/sh", "-c", f"sleep 1.5; touch {flag}"],
+        "stop": ["rm", "-f", str(flag)],
+        "status": ["/bin/sh", "-c", f"test -e {flag} || exit 3"],
+    }
+    switch, guards = build([table], tmp_path)[0], build([table], tmp_path)
+    scene.role(left_s=0.6)
+    scene.watch(guards)
+    wait_until(lambda: (scene.folder / "guard.lease").exists())
+    assert switch.promote(4, 0.6).state is ServiceState.STARTING
+    wait_until(lambda: (r := scene.store.read_role()) and r.clear, 5, "the guard has demoted")
+    time.sleep(1.8)
+    assert not flag.exists() and switch.status().state is not ServiceState.ACTIVE
+    assert not any("past its lease" in line for line in scene.lines)
+
+
+# --- services that hang or flap
+
+
+class Strange:
+    """A service whose status says what it is told to; "hang" never answers."""
+
+    stop_limit_s = 0.5
+
+    def __init__(self, name: str, *says: str, hang_demote: bool = False) -> None:
+        self.name, self.says, self.asked, self.demoted = name, says, 0, 0
+        self.hang_demote, self.released = hang_demote, threading.Event()
+
+    def status(self) -> ServiceReading:
+        word = "standby" if self.demoted else self.says[self.asked % len(self.says)]
+        self.asked += 1
+        if word == "hang":
+            self.released.wait(30)
+        return ServiceReading(name=self.name, state=ServiceState(word if word != "hang" else "unknown"))
+
+    def demote(self, epoch: int) -> ServiceReading:
+        if self.hang_demote:
+            self.demoted += 1
+            self.released.wait(30)
+        self.demoted += 1
+        return ServiceReading(name=self.name, state=ServiceState.STANDBY)
+
+
+def test_status_that_hangs_delays_neither_the_poll_nor_the_other_services(scene: Scene) -> None:
+    hung, stray = Strange("hung", "hang"), Strange("stray", "active")
+    scene.role(Role.STANDBY, clear=True)
+    guard = scene.guard([hung, stray])
+    longest_s, end_s = 0.0, time.monotonic() + 6
+    while not stray.demoted and time.monotonic() < end_s:
+        started_s = time.monotonic()
+        guard.poll()
+        longest_s = max(longest_s, time.monotonic() - started_s)
+        time.sleep(0.05)
+    assert stray.demoted and hung.asked == 1
+    assert longest_s < 0.5
+    hung.released.set()
+
+
+def test_service_that_flaps_is_demoted_all_the_same(scene: Scene) -> None:
+    flaps = Strange("flaps", "active", "unknown", "standby")
+    scene.role(Role.STANDBY, clear=True)
+    scene.watch([flaps])
+    wait_until(lambda: flaps.demoted, 8, "demoted though it denies in between")
+
+
+def test_demotion_that_hangs_keeps_no_thread_from_the_others(scene: Scene) -> None:
+    hung, other = Strange("hung", "standby", hang_demote=True), Owner()
+    scene.role(left_s=0.3)
+    http = build([{"name": "http", "kind": "http", "url": scene.serve(other).url, "stop_limit_s": 1.0}])
+    scene.watch([hung, *http])
+    freed(other)
+    wait_until(lambda: any("has not ended" in line or "no answer" in line for line in scene.lines))
+    time.sleep(3.0)
+    assert hung.demoted == 1, "asked once, not once a round"
+    hung.released.set()
+    wait_until(lambda: hung.demoted >= 2 and (r := scene.store.read_role()) and r.clear)
 
 
 # --- the process

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import socket
+import subprocess
 import sys
 import time
 from typing import Any, Callable
@@ -14,6 +16,8 @@ import pytest
 
 from ftplugin.core.terms import ServiceState as S
 from workers.adapters.services import ServiceError, build
+from workers.adapters.services import start_file as start_file_module
+from workers.adapters.services.start_file import Slot, StartFile
 
 from .conftest import Server, answer, free_port, wait_until
 
@@ -41,6 +45,8 @@ class Cti:
             self.state = "starting"
         elif path == "/demote" and self.state != "standby":
             self.state, self.stops_s = "stopping", time.monotonic() + self.stop_s
+        elif path == "/restart":
+            self.state = "standby"
         elif path == "/renew":
             self.renewed.append(said["lease_s"])
         status = {"state": self.state, "progress": 2, "total": 9, "epoch": self.epoch, "detail": "registering"}
@@ -115,12 +121,12 @@ elif word == "status":
 """
 
 
-def command_service(folder: pathlib.Path, **more: Any) -> Any:
+def command_service(folder: pathlib.Path, instance_dir: pathlib.Path | None = None, **more: Any) -> Any:
     script = folder / "control.py"
     script.write_text(SCRIPT)
     argv = {word: [sys.executable, str(script), str(folder), word] for word in ("start", "stop", "status")}
     limits = {"start_limit_s": 3.0, "stop_limit_s": 1.0}
-    return build([{"name": "asterisk", "kind": "command", **argv, **limits, **more}])[0]
+    return build([{"name": "asterisk", "kind": "command", **argv, **limits, **more}], instance_dir)[0]
 
 
 def test_command_service_starts_and_its_standby_is_stopped(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
@@ -179,6 +185,196 @@ def test_any_other_exit_is_dead_and_a_missing_program_is_unknown(tmp_path: pathl
     assert command_service(tmp_path).status().state is S.DEAD
     reading = command_service(tmp_path, status=["/no/such/program"]).status()
     assert reading.state is S.UNKNOWN and "/no/such/program" in reading.detail
+
+
+def test_restart_of_an_http_service_leaves_it_standby(serve: Make) -> None:
+    cti = Cti()
+    cti.state = "active"
+    service = http_service(serve(cti).url)
+    assert service.restart(False).state is S.STANDBY and "POST /restart" in cti.head
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_restart_of_a_dead_command_service_starts_nothing(tmp_path: pathlib.Path, own: bool) -> None:
+    service = command_service(tmp_path)
+    (tmp_path / "running").touch()
+    (tmp_path / "exit").write_text("1")
+    assert service.status().state is S.DEAD
+    service.restart(own)
+    (tmp_path / "exit").unlink()
+    assert service.status().state is S.STANDBY, "what was left of it is stopped"
+    assert not (tmp_path / "environ").exists(), "nothing was started"
+
+
+def test_restart_of_a_node_that_must_not_own_ends_a_start_and_else_leaves_it(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "start_s").write_text("30")
+    service = command_service(tmp_path)
+    assert service.promote(4, 2.5).state is S.STARTING
+    assert service.restart(True).state is S.STARTING
+    assert service.restart(False).state is S.STANDBY
+
+
+# --- the same command service in another process of this node
+
+OTHER = """
+import json, pathlib, sys, time
+from workers.adapters.services import build
+from workers.adapters.services.start_file import StartFile
+tables, instance_dir, death = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+if death == "gate":
+    def starts(self, pid):
+        (instance_dir / "gate").write_text(str(pid))
+        time.sleep(60)
+    StartFile.starts = starts
+service = build(tables, instance_dir)[0]
+print(service.promote(4, 2.5).state, flush=True)
+time.sleep(60)
+"""
+
+
+class Other:
+    """A process that promotes the service under epoch 4 with a start of 30 s, and stays."""
+
+    def __init__(self, folder: pathlib.Path, death: str = "") -> None:
+        (folder / "start_s").write_text("30")
+        (folder / "instance").mkdir()
+        self.service = command_service(folder, folder / "instance")
+        tables = [{"name": "asterisk", "kind": "command", "start_limit_s": 60.0, "stop_limit_s": 1.0}]
+        for word in ("start", "stop", "status"):
+            tables[0][word] = [sys.executable, str(folder / "control.py"), str(folder), word]  # type: ignore
+        argv = [sys.executable, "-c", OTHER, json.dumps(tables), str(folder / "instance"), death]
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(__file__).parents[3])}
+        self.process = subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE)
+
+    def promoted(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().decode().strip()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(5)
+        self.service.demote(1 << 40)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def other(tmp_path: pathlib.Path) -> Any:
+    made = Other(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize("fate", ["lives", "frozen", "killed"])
+def test_demote_ends_a_start_of_another_process_first(other: Other, tmp_path: pathlib.Path, fate: str) -> None:
+    assert other.promoted() == "starting"
+    wait_until(lambda: (tmp_path / "environ").exists(), 5, "the start command runs")
+    pid = StartFile(tmp_path / "instance" / "command-asterisk.start", "asterisk").running()
+    assert _alive(pid)
+    if fate != "lives":
+        os.kill(other.process.pid, signal.SIGSTOP if fate == "frozen" else signal.SIGKILL)
+    assert other.service.status().state is S.STARTING
+    started_s = time.monotonic()
+    assert other.service.demote(4).state is S.STANDBY
+    assert time.monotonic() - started_s < 1.2
+    assert not _alive(pid) and not (tmp_path / "running").exists()
+    assert other.service.status().state is S.STANDBY
+
+
+def test_start_of_another_process_is_not_started_twice(other: Other, tmp_path: pathlib.Path) -> None:
+    assert other.promoted() == "starting"
+    wait_until(lambda: (tmp_path / "environ").exists(), 5, "the start command runs")
+    (tmp_path / "environ").unlink()
+    assert other.service.promote(6, 2.5).state is S.STARTING
+    assert not (tmp_path / "environ").exists()
+
+
+def test_promoter_killed_before_its_start_is_noted_starts_nothing(tmp_path: pathlib.Path) -> None:
+    other = Other(tmp_path, "gate")
+    try:
+        gate = tmp_path / "instance" / "gate"
+        pid = int(wait_until(lambda: gate.exists() and gate.read_text(), 5, "it waits at its gate"))
+        other.process.kill()
+        wait_until(lambda: not _alive(pid), 5, "its start command is gone too")
+        assert not (tmp_path / "environ").exists()
+    finally:
+        other.end()
+
+
+def test_promote_below_a_demotion_of_another_process_is_refused(tmp_path: pathlib.Path) -> None:
+    switch, guard = command_service(tmp_path, tmp_path), command_service(tmp_path, tmp_path)
+    assert guard.demote(8).state is S.STANDBY
+    reading = switch.promote(6, 2.5)
+    assert reading.state is S.UNKNOWN and "6 is below 8" in reading.detail and "command-asterisk" in reading.detail
+    assert not (tmp_path / "environ").exists()
+    assert command_service(tmp_path, tmp_path).promote(6, 2.5).state is S.UNKNOWN, "nor by a process started since"
+    assert switch.promote(8, 2.5).state in (S.STARTING, S.ACTIVE)
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_demote_of_the_same_epoch_in_mid_promote_wins(tmp_path: pathlib.Path, monkeypatch: Any, noted: bool) -> None:
+    switch, guard = command_service(tmp_path, tmp_path), command_service(tmp_path, tmp_path)
+    starts = switch._shared.starts
+
+    def interrupted(pid: int) -> bool:
+        first = bool(starts(pid)) if noted else True
+        assert guard.demote(4).state is S.STANDBY
+        return first if noted else bool(starts(pid))
+
+    monkeypatch.setattr(switch._shared, "starts", interrupted)
+    reading = switch.promote(4, 2.5)
+    assert reading.state is S.UNKNOWN and "demoted meanwhile" in reading.detail
+    assert not (tmp_path / "environ").exists()
+    monkeypatch.undo()
+    assert switch.promote(4, 2.5).state in (S.STARTING, S.ACTIVE), "promoted again after it: allowed"
+
+
+def test_process_that_got_the_pid_later_is_not_killed(tmp_path: pathlib.Path) -> None:
+    service = command_service(tmp_path, tmp_path)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as innocent:
+        try:
+            with service._shared._turn() as descriptor:
+                born = start_file_module._born(innocent.pid)
+                service._shared._write(descriptor, 0, Slot(epoch=4, pid=innocent.pid, born=born - 1))
+            assert service.demote(5).state is S.STANDBY
+            assert innocent.poll() is None
+        finally:
+            innocent.kill()
+
+
+def test_notes_of_another_boot_and_damaged_ones_do_not_count(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
+    service = command_service(tmp_path, tmp_path)
+    monkeypatch.setattr(service._shared, "_boot", b"another boot")
+    service.demote(40)
+    monkeypatch.undo()
+    assert command_service(tmp_path, tmp_path).promote(2, 2.5).state in (S.STARTING, S.ACTIVE)
+    (tmp_path / "command-asterisk.start").write_bytes(b"x" * 500)
+    assert command_service(tmp_path, tmp_path).demote(4).state is S.STANDBY
+
+
+def test_start_that_cannot_be_noted_is_refused_but_a_stop_is_not(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").touch()
+    service = command_service(tmp_path, tmp_path / "file")
+    (tmp_path / "running").touch()
+    assert service.demote(4).state is S.STANDBY
+    reading = service.promote(6, 2.5)
+    assert reading.state is S.UNKNOWN and "cannot be written" in reading.detail
+    assert not (tmp_path / "environ").exists()
+
+
+def test_frozen_holder_of_the_lock_holds_up_no_demotion(tmp_path: pathlib.Path) -> None:
+    service = command_service(tmp_path, tmp_path)
+    with StartFile(tmp_path / "command-asterisk.start", "asterisk")._turn():
+        started_s = time.monotonic()
+        assert service.demote(4).state is S.STANDBY
+        assert time.monotonic() - started_s < 1.0
+
+
+def test_status_that_hangs_ends_at_its_limit(tmp_path: pathlib.Path) -> None:
+    service = command_service(tmp_path, status=["sleep", "60"])
+    started_s = time.monotonic()
+    assert service.status().state is S.UNKNOWN
+    assert time.monotonic() - started_s < 2.4
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import time
 from typing import Iterator
 
@@ -12,6 +13,12 @@ from demo.cluster import Cluster, ClusterConfig, free_config
 from .harness import Pair
 
 INTERVAL_S = 1.0  # T = t; with N = 3 the lease is 1.5 s: long enough for a machine that others use too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if pathlib.Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 import redis
 import requests
@@ -34,7 +34,7 @@ POLL_S = 0.05
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], deadline_s: float, what: Callable[[], str] | str) -> T:
+def eventually(condition: Callable[[], T | None], deadline_s: float, what: Callable[[], str] | str) -> T:
     """The first true value of the condition; AssertionError with ``what`` after the deadline."""
     end_s = time.monotonic() + deadline_s
     while True:
@@ -164,7 +164,7 @@ class Pair:
         found = self.status(node)["refused_messages"]
         return {str(cause): int(count) for cause, count in found.items()}
 
-    def redis(self, node: int) -> redis.Redis:
+    def redis_of(self, node: int) -> redis.Redis:
         return connect(self.portals[node].config.redis_url, 1.0)
 
     def journal(self, node: int, count: int = 10) -> list[dict[str, Any]]:
@@ -360,8 +360,3 @@ def csrf_token(page: str) -> str:
     found = re.search(r'value="([^"]+)"', tag)
     assert found is not None, "the form has no CSRF token"
     return found[1]
-
-
-def count(lines: str, words: Sequence[str]) -> int:
-    """Lines that have all the words."""
-    return sum(all(w in line for w in words) for line in lines.splitlines())

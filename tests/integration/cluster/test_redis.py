@@ -11,7 +11,7 @@ from .harness import SLACK_S, Pair, boottime_s, eventually
 
 def answers(pair: Pair, node: int) -> bool:
     try:
-        return bool(pair.redis(node).ping())
+        return bool(pair.redis_of(node).ping())
     except (redis.RedisError, OSError):
         return False
 
@@ -55,7 +55,7 @@ def test_frozen_for_3_s_heartbeats_go_on_and_one_node_is_active(pair: Pair) -> N
 def test_wiped_on_the_active_node_nothing_switches(pair: Pair) -> None:
     before, epoch, wiped_s = switches(pair), pair.status(1)["epoch"], time.monotonic()
     wiped_boot_s = boottime_s()
-    pair.redis(1).flushall()
+    pair.redis_of(1).flushall()
     resumes(pair, wiped_boot_s)
     time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)
     pair.wait_healthy(1)
@@ -65,7 +65,7 @@ def test_wiped_on_the_active_node_nothing_switches(pair: Pair) -> None:
 
 def test_wiped_on_the_standby_node_nothing_switches(pair: Pair) -> None:
     before, wiped_s = switches(pair), time.monotonic()
-    pair.redis(2).flushall()
+    pair.redis_of(2).flushall()
     time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)
     pair.wait_healthy(1)
     promoted = [s for s in pair.journal(2, 50) if s["switch_id"] not in before and s["kind"] == "promote"]
@@ -76,7 +76,7 @@ def test_wiped_just_after_a_switchover_the_start_counts_as_ended(pair: Pair) -> 
     """The agent may not have looked since the service was starting; a start that never ends would cost the role."""
     pair.order_switch(2)
     eventually(lambda: pair.status(2)["last_switch"].get("outcome") == "done" and pair.active_on(2), 20, pair.story)
-    pair.redis(2).flushall()
+    pair.redis_of(2).flushall()
     eventually(lambda: (record := pair.role(2)) and record.role == "active", 10, pair.story)
     eventually(lambda: (record := pair.role(2)) and record.phase == "ready", 3, pair.story)
     eventually(lambda: pair.document(2, "agent") and pair.active_on(2), 10, pair.story)

@@ -35,14 +35,14 @@ def ticks_in(pair: Pair, node: int, seconds: float) -> int:
     return len(seen)
 
 
-@pytest.mark.parametrize(
-    "pair_given, field",
-    [("timeout_s=2", "timeout_s"), ("threshold=1", "threshold"), ("service_stop_s=60", "threshold"), ("vip=x", "vip")],
-)
-def test_contradictory_settings_are_refused_by_field_and_the_old_ones_stay(pair: Pair, pair_given: str, field: str) -> None:
+CONTRADICTIONS = {"timeout_s=2": "timeout_s", "threshold=1": "threshold", "service_stop_s=60": "threshold", "vip=x": "vip"}
+
+
+def test_contradictory_settings_are_refused_by_field_and_the_old_ones_stay(pair: Pair) -> None:
     before = [pair.portals[n].settings.current() for n in (1, 2)]
-    said = pair.ft(1, "settings", "set", pair_given, "--reason", "in spite of everything")
-    assert said.returncode == 1 and said.stderr.startswith(f"{field}: "), said.stderr
+    for given, field in CONTRADICTIONS.items():
+        said = pair.ft(1, "settings", "set", given, "--reason", "in spite of everything")
+        assert said.returncode == 1 and said.stderr.startswith(f"{field}: "), said.stderr
     time.sleep(0.5)
     assert [pair.portals[n].settings.current() for n in (1, 2)] == before
 
