@@ -363,10 +363,13 @@ def environment(scene: Scene, services: list[dict[str, Any]]) -> dict[str, str]:
 def test_process_demotes_reports_and_is_small(scene: Scene) -> None:
     owner = Owner()
     deadline_s = scene.role(left_s=2.5)
-    services = [{"name": "cti", "kind": "http", "url": scene.serve(owner).url}]
+    services: list[dict[str, Any]] = [{"name": "cti", "kind": "http", "url": scene.serve(owner).url}]
+    stopped = {"start": ["true"], "stop": ["true"], "status": ["/bin/sh", "-c", "exit 3"]}
+    services.append({"name": "a", "kind": "command", **stopped})
     process = subprocess.Popen([sys.executable, "-m", "workers.guard"], env=environment(scene, services))
     try:
         wait_until(lambda: (scene.folder / "instance" / "guard.lease").exists())
+        assert (scene.folder / "instance" / "command-a.start").exists(), "shared with the switch worker"
         rollup = pathlib.Path(f"/proc/{process.pid}/smaps_rollup").read_text()
         pss_kib = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
         assert pss_kib < 20_000
