@@ -97,7 +97,8 @@ class Invariants:
         if node.redis.role is not None and deadline_s - self.world.timing.lease_s > node.redis.role.deadline_s:
             self.fail(f"I-D {node.designation} revives a lease that had run out")
         resumed = self.world.now - node.thawed_at < 0.2  # a tick that was frozen half way has just ended
-        if not resumed and self.world.now - node.ticked_at > 2 * self.world.timing.interval_s + self.world.timing.timeout_s + 0.1:
+        ticked = max(node.ticked_at, node.tick_began)
+        if not resumed and self.world.now - ticked > 2 * self.world.timing.interval_s + self.world.timing.timeout_s + 0.1:
             self.fail(f"I-A {node.designation} renews its lease without ticks")
         self.check_answers(node)
 

@@ -124,6 +124,15 @@ def a_good_last_probe_ends_the_failover() -> None:
     assert active == ["server1"], active
 
 
+def a_switchover_stops_the_active_server_first() -> None:
+    world = _story()
+    world.send(world.nodes[S2], "switch", ({"kind": "promote", "action": "PROMOTE_CONFIRMED", "rule": "M1", **_order(world)},))
+    world.kernel.run(world.now + 3)  # an invariant raises here when both own
+    active = [str(d) for d, n in world.nodes.items() if n.answers_active()]
+    world.kernel.close()
+    assert active == ["server2"], active
+
+
 def a_higher_epoch_ends_a_start() -> None:
     world = _story()
     node = world.nodes[S2]
@@ -235,6 +244,7 @@ def _both_stay(view: Any, settings: Any) -> bool:
 
 
 def _fence_passes(self: Any, step: Any) -> str:
+    self.confirmed = True
     return "skipped"
 
 
@@ -274,7 +284,7 @@ MUTANTS = (
     Mutant("epoch not durable before acting", switch_run.Run, "begin", _unjournalled),
     Mutant("an expired lease is revived", lease_keeper.LeaseKeeper, "_may_renew", _may_expired),
     Mutant("lease renewed without ticks", lease_keeper.LeaseKeeper, "_may_renew", _may_without_ticks),
-    Mutant("the fence is skipped", promotion.Promotion, "_fence", _fence_passes),
+    Mutant("the fence is skipped", promotion.Promotion, "_fence", _fence_passes, a_switchover_stops_the_active_server_first),
     Mutant("an unconfirmed answer passes as confirmed", promotion, "has_stopped", lambda state, epoch: True),
     Mutant("streaks survive a gap", decision, "advance", _no_gap),
     Mutant("no hold after the streak", P.VETOES, "hold", lambda c: "", a_silent_peer_gets_its_hold),

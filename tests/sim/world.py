@@ -105,7 +105,7 @@ class Node:
         self.wall_offset = 0.0
         self.boot_offset = 0.0
         self.thawed_at = -1e9
-        self.gap_at = self.ticked_at = self.gateway_seen = -1e9
+        self.gap_at = self.ticked_at = self.tick_began = self.gateway_seen = -1e9
         self.first_bad_end: float | None = None
         self.bad_since_decision: float | None = None
         self.voters_asked_s = 0.0
@@ -342,8 +342,9 @@ class World:
             if node.runs("redis") and self.now >= node.hung_until:
                 if self.now - node.ticked_at > self.timing.stale_s:
                     node.gap_at = self.now
-                node.ticked_at = self.now
+                node.tick_began = self.now
                 decision = agent.tick()
+                node.ticked_at = self.now
                 self.ticks += 1
                 if decision is not None:
                     key = decision.rule if decision.actions else f"{decision.rule} held"
