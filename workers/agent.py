@@ -49,7 +49,7 @@ class Agent(LeaseKeeper, OrderTaker):
         self._execute(view, decision)
         self._follow_settings(view, revision)
         if self.record.role is Role.ACTIVE:
-            self.renew_lease()  # what this tick learned of the peer may be what keeps the lease (I1)
+            self.renew_lease(at_once=True)  # what this tick learned of the peer may be what keeps the lease (I1)
         return decision
 
     def _fresh_facts(self, me: Designation) -> Facts:
@@ -67,10 +67,11 @@ class Agent(LeaseKeeper, OrderTaker):
             "memory": {"boot_id": clock.boot_id, "memory": decision.memory.to_json()},
             "agent": self._agent_document(view, decision, revision, settings, timing),
         }
-        for name, document in self.published.items():
-            runtime.publish(name, document)
-        runtime.publish("decision", {**decision.to_json(), "at_wall_s": clock.wall_s(), "tick_s": view.now_s})
-        runtime.publish("view", view_to_json(view))
+        shown = {
+            "decision": {**decision.to_json(), "at_wall_s": clock.wall_s(), "tick_s": view.now_s},
+            "view": view_to_json(view),
+        }
+        runtime.publish_many({**self.published, **shown})
         self._say(decision.rule, decision.sentence)
         self._report_probe(view, decision)
 
@@ -118,7 +119,7 @@ class Agent(LeaseKeeper, OrderTaker):
         for action in decision.actions:
             if action is Action.RESUME:
                 self.resolved = True
-                self.renew_lease()  # at once: the worker was away for a part of the lease
+                self.renew_lease(at_once=True)  # the worker was away for a part of the lease
             elif action is Action.BECOME_STANDBY:
                 self._become_standby()
             elif action in (Action.PROMOTE, Action.PROMOTE_CONFIRMED):

@@ -27,6 +27,7 @@ from .ports import Ports
 
 CLOCK_STEP_S = 1.0  # the clocks' distance moved by more than this between two ticks: one was stepped (I-F)
 OWN_PROBE_S_MAX = 2.0
+NOTES = ("invite", "word", "pause", "drain", "ack_freeze")  # what portal, peer and administrator left for the agent
 
 
 @dataclass(kw_only=True)
@@ -52,6 +53,7 @@ class Collector:
         self.ports = ports
         self._clocks: tuple[float, float] | None = None
         self._journalled: tuple[bool, int] = (False, 0)
+        self._notes: dict[str, dict[str, Any] | None] = {}
 
     def view(
         self, read_facts: Callable[[], Facts], settings: Settings, timing: Timing, order: SwitchOrder | None = None
@@ -78,10 +80,11 @@ class Collector:
         self._journalled = results[-1] or self._journalled  # a database that hangs costs no tick
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
-        invite = ports.runtime.fetch("invite")
-        word = ports.runtime.fetch("word") or {}
+        self._notes = notes = ports.runtime.fetch_many(NOTES)
+        since_ack_s = self._acknowledged_s(now_s)
+        word = notes["word"] or {}
         spoke_s = float(word["at_s"]) if word.get("boot_id") == ports.clock.boot_id else None
-        pause = self._still_valid(ports.runtime.fetch("pause"), now_s)
+        pause = self._still_valid(notes["pause"], now_s)
         return ClusterView(
             now_s=now_s,
             designation=facts.designation,
@@ -103,7 +106,7 @@ class Collector:
             services=facts.services,
             order=order,
             pause=Pause(owner=str(pause.get("owner", "")), reason=str(pause.get("reason", ""))) if pause else None,
-            drained=ports.runtime.fetch("drain") is not None,
+            drained=notes["drain"] is not None,
             manual_hold=self._journalled[0],
             freeze_acknowledged=since_ack_s is not None and since_ack_s <= timing.stale_s + timing.timeout_s,
             clock_stepped=self._stepped(),
@@ -114,7 +117,7 @@ class Collector:
             spoke_s=spoke_s,
             spoke_well=bool(word.get("good")),
             spoke_clear=bool(word.get("clear")),
-            invited=_invited(invite, ports.clock.boot_id, now_s, timing),
+            invited=_invited(notes["invite"], ports.clock.boot_id, now_s, timing),
         )
 
     def _still_valid(self, document: dict[str, Any] | None, now_s: float) -> dict[str, Any] | None:
@@ -130,7 +133,7 @@ class Collector:
 
     def _acknowledged_s(self, now_s: float) -> float | None:
         """Seconds since an administrator acknowledged a freeze on this boot: switches before that no longer count."""
-        document = self.ports.runtime.fetch("ack_freeze")
+        document = self._notes.get("ack_freeze")
         if document is None or document.get("boot_id") != self.ports.clock.boot_id:
             return None
         return max(0.0, now_s - float(document.get("at_s", 0)))

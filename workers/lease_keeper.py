@@ -15,14 +15,17 @@ from ftplugin.core.timing import Timing
 from .collect import known_lan
 from .node_role import NodeRole
 
+SKIP_SHARE = 0.6  # of the renewal period: so soon after a renewal the timer's turn is left out
+WATCH_PERIOD_S = 0.5
 SAVE_LEASE_RENEW_S_MIN = 5.0  # shorter leases are over before a reboot could resume them: not worth a disk write
 
 
 class LeaseKeeper(NodeRole):
     """Renews, or lets run out."""
 
-    def renew_lease(self) -> bool:
-        """Called by its own timer, and after each tick. True when this node is active and its lease was renewed.
+    def renew_lease(self, *, at_once: bool = False) -> bool:
+        """Called by its own timer, and ``at_once`` after each tick, which then stands in for the timer's next turn.
+        True when this node is active and its lease was renewed.
 
         Not renewed: a lease that has run out (it is never revived), without a tick for 2 T, when a higher epoch was seen,
         when a start makes no progress, without a majority (with a witness), or while the own Redis is silent.
@@ -35,11 +38,16 @@ class LeaseKeeper(NodeRole):
         if not self._started:
             return False
         self.sync_role()
-        if self.record.role is not Role.ACTIVE:
-            self._watch_votes(timing)
-        self._publish_contact()
         record, now_s = self.record, self.ports.clock.now_s()
-        if record.role is not Role.ACTIVE or not self.resolved or not self._may_renew(record, now_s, timing):
+        if record.role is not Role.ACTIVE:
+            self._watch_votes(timing)
+            self._publish_contact()
+            return False
+        if not at_once and now_s - self._renewed_s < timing.renew_s * SKIP_SHARE:
+            return True
+        if at_once:
+            self._publish_contact()
+        if not self.resolved or not self._may_renew(record, now_s, timing):
             return False
         before_s = self.ports.clock.now_s()
         quorum = len(list(self.ports.votes.names())) >= 3
@@ -51,7 +59,7 @@ class LeaseKeeper(NodeRole):
         if self.ports.runtime.renew(record.epoch, deadline_s, self.ports.clock.boot_id) != "ok":
             return False
         if self.record.epoch == record.epoch and self.record.role is Role.ACTIVE:
-            self.deadline_s = deadline_s
+            self.deadline_s, self._renewed_s = deadline_s, before_s
             self.renewed = (revision, self.ports.settings.mark())
         if not quorum:  # the lease is the node's own; the votes only show the peer that it is alive and connected
             self._renew_votes(record.epoch, timing, timing.renew_s / 2)
@@ -63,8 +71,12 @@ class LeaseKeeper(NodeRole):
 
     def _watch_votes(self, timing: Timing) -> None:
         """Keeps watching since when each voter stands still, closer than the ticks do (5.4)."""
-        votes = self.ports.votes
-        limit_s = min(timing.network_s, max(0.05, self.renew_period_s()))
+        votes, now_s = self.ports.votes, self.ports.clock.now_s()
+        period_s = min(WATCH_PERIOD_S, timing.interval_s / 2)
+        if now_s - self._watched_s < period_s:
+            return
+        self._watched_s = now_s
+        limit_s = min(timing.network_s, period_s)
         calls = [lambda n=name: votes.reading(n, limit_s) for name in votes.names()]
         self.ports.runner.side_by_side(calls, limit_s + 0.05)
 

@@ -140,7 +140,13 @@ class RuntimePort(Protocol):
     def publish(self, name: str, value: Mapping[str, Any]) -> bool:
         """Keep one JSON document for portal and page: "view", "decision", "agent", "vip", "switch", "services"."""
 
+    def publish_many(self, documents: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Several documents in one round trip."""
+
     def fetch(self, name: str) -> dict[str, Any] | None: ...
+
+    def fetch_many(self, names: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        """Several documents in one round trip; all None when Redis does not answer."""
 
 
 class JournalPort(Protocol):

@@ -155,6 +155,24 @@ class RuntimeStore:
         except (redis.RedisError, OSError):
             return False
 
+    def publish_many(self, documents: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Several documents in one round trip."""
+        try:
+            pipe = self.client.pipeline(transaction=False)
+            for name, value in documents.items():
+                pipe.set(self.keys.document(name), json.dumps(value, default=str), ex=CLEANUP_S)
+            return all(pipe.execute())
+        except (redis.RedisError, OSError):
+            return False
+
+    def fetch_many(self, names: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        """Several documents in one round trip; None for each that is missing, and for all when Redis did not answer."""
+        try:
+            texts = cast("list[str | None]", self.client.mget([self.keys.document(name) for name in names]))
+            return {name: document_of(text) for name, text in zip(names, texts)}
+        except (redis.RedisError, OSError):
+            return dict.fromkeys(names)
+
     def fetch(self, name: str) -> dict[str, Any] | None:
         """The document, or None: never written, or Redis did not answer."""
         try:

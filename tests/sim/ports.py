@@ -418,6 +418,12 @@ class SimRuntime(_Base):
         self.node.redis.documents[name] = dict(value)
         return True
 
+    def publish_many(self, documents: Any) -> bool:
+        return all([self.publish(name, value) for name, value in documents.items()])
+
+    def fetch_many(self, names: Any) -> dict[str, dict[str, Any] | None]:
+        return {name: self.fetch(name) for name in names}
+
     def fetch(self, name: str) -> dict[str, Any] | None:
         self.world.kernel.check()
         return self.node.redis.documents.get(name) if self.node.runs("redis") else None
