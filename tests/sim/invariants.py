@@ -86,7 +86,7 @@ class Invariants:
         if record.deadline_s > node.now_s() and record.boot_id == node.boot_id:
             self.check_answers(node)
         if fresh and stored is not None and stored.role is not Role.ACTIVE:
-            self.check_promotion(node)
+            self.check_promotion(node, record.epoch)
 
     def on_renew(self, node: Node, deadline_s: float) -> None:
         """I-D: the deadline counts from before the request, and an expired lease is never revived."""
@@ -109,10 +109,11 @@ class Invariants:
             if self.world.settings.witness or not any(self.resumed_lately(n) for n in active):
                 self.fail("I-A both nodes answer ACTIVE")
 
-    def check_promotion(self, node: Node) -> None:
+    def check_promotion(self, node: Node, epoch: int) -> None:
         """A promotion that the peer did not confirm comes no sooner than (N-1)*T after the end of the first bad probe."""
         peer = node.peer.redis.role
-        confirmed = peer is not None and peer.clear
+        owns = any(s.settle() and s.owns for s in node.peer.services) or node.peer.answers_active()
+        confirmed = peer is not None and not owns and (peer.clear or peer.seen_epoch >= epoch)
         if confirmed or self.split_excused():
             return
         if node.bad_since_decision is None:
