@@ -108,6 +108,16 @@ def a_streak_ends_when_the_probe_ended() -> None:
     assert hysteresis.advance(hysteresis.Memory(), view, _SETTINGS, case.timing).bad_since_s == 99.0
 
 
+def a_gap_restarts_the_streak() -> None:
+    from ftplugin.core.terms import ProbeCause
+    from ftplugin.core.view import Probe
+
+    case = _case(policy.F1)
+    view = replace(case.view, peer=Probe(started_s=99.0, ended_s=100.0, cause=ProbeCause.TIMEOUT))
+    before = hysteresis.Memory(last_tick_s=90.0, bad_streak=9, bad_since_s=80.0)
+    assert decision.decide(view, _SETTINGS, before).memory.bad_streak == 1
+
+
 def a_silent_peer_gets_its_hold() -> None:
     assert "hold" in [
         r.veto
@@ -286,7 +296,7 @@ MUTANTS = (
     Mutant("lease renewed without ticks", lease_keeper.LeaseKeeper, "_may_renew", _may_without_ticks),
     Mutant("the fence is skipped", promotion.Promotion, "_fence", _fence_passes, a_switchover_stops_the_active_server_first),
     Mutant("an unconfirmed answer passes as confirmed", promotion, "has_stopped", lambda state, epoch: True),
-    Mutant("streaks survive a gap", decision, "advance", _no_gap),
+    Mutant("streaks survive a gap", decision, "advance", _no_gap, a_gap_restarts_the_streak),
     Mutant("no hold after the streak", P.VETOES, "hold", lambda c: "", a_silent_peer_gets_its_hold),
     Mutant(
         "promotion although the last probe was good",
