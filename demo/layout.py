@@ -258,7 +258,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
                 "FT_WITNESS_PASSWORD": words.witness if config.witness else "",
                 "FT_INSTANCE_DIR": directory,
                 "FT_SECRET_KEYS": [words.key],
-                "FT_WATCHDOG_INTERVAL_S": max(0.5, min(5.0, config.interval_s)),
+                "FT_WATCHDOG_INTERVAL_S": max(0.5, min(5.0, 2 * config.interval_s)),
                 "FT_SERVICES": [service],
             }
         )

@@ -20,7 +20,7 @@ from .store.runtime import RuntimeStore, Snapshot
 
 AGENT = "agent"
 HEALTH = "health"
-HEALTH_PERIOD_S_MIN, HEALTH_PERIOD_S_MAX, HEALTH_CHECK_S = 1.0, 15.0, 3.0  # as the agent checks
+HEALTH_PERIOD_S_MIN, HEALTH_PERIOD_S_MAX, HEALTH_CHECK_S = 2.0, 15.0, 3.0  # as the agent checks
 HEALTH_STALE_CHECKS = 3
 CACHE_S = 0.05  # issue 2, "Speed": a cached read is fine while it is younger than 50 ms and inside the lease
 

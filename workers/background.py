@@ -69,6 +69,8 @@ class Liveness:
         now_s = time.monotonic()
         stalled = now_s - self._polled_s > STALL_S
         self._polled_s = now_s
+        if not stalled and now_s - self._node.last_tick_s < LIVENESS_S_MIN / 2:
+            return  # alive: no need to ask Redis
         limit_s = max(LIVENESS_INTERVALS * self._node.settings().interval_s, LIVENESS_S_MIN)
         if stalled or not self._expected():
             self._counting_since_s = time.monotonic()

@@ -65,6 +65,7 @@ class NodeScheduler(Scheduler):
         self._entries: dict[str, Entry] = {}
         self._reread_s = 0.0
         self._link: Any = None
+        self._out: Any = None  # the producer on that connection
         self._retry_s = 0.0
         self._step_s = STEP_S
         self._said_s: float | None = None
@@ -107,9 +108,9 @@ class NodeScheduler(Scheduler):
             if self._link is None:
                 self._link = self.app.connection_for_write()
                 self._link.connect()
-            with self.app.amqp.Producer(self._link, auto_declare=False) as producer:
-                expires_s = EXPIRES_PERIODS * entry.period_s
-                self.app.send_task(entry.task, producer=producer, expires=expires_s, retry=False, ignore_result=True)
+                self._out = self.app.amqp.Producer(self._link, auto_declare=False)
+            expires_s = EXPIRES_PERIODS * entry.period_s
+            self.app.send_task(entry.task, producer=self._out, expires=expires_s, retry=False, ignore_result=True)
         except Exception as error:  # kombu, redis and socket errors share no base class; each means: not sent
             self._broken(error)
             return False
@@ -130,7 +131,7 @@ class NodeScheduler(Scheduler):
         self._step_s = min(STEP_S_MAX, self._step_s + STEP_S)
 
     def _drop_link(self) -> None:
-        link, self._link = self._link, None
+        link, self._link, self._out = self._link, None, None
         if link is None:
             return
         try:

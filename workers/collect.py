@@ -68,16 +68,17 @@ class Collector:
             lambda: ports.peer.probe(timing.timeout_s, check_body=settings.application_error),
             lambda: ports.peer.probe_own(min(timing.timeout_s, OWN_PROBE_S_MAX)),
         ]
-        calls += [_vote(ports, voter, timing.network_s) for voter in voters]
         started_s = ports.clock.now_s()
         since_ack_s = self._acknowledged_s(started_s)
         calls.append(lambda: self._read_journal(settings, since_ack_s))
-        results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5)
+        calls += [_vote(ports, voter, timing.network_s) for voter in voters]
+        addressed = not settings.witness  # the nodes are asked at IP addresses; a witness's name may hang in the resolver
+        results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5, last_here=addressed)
         now_s = ports.clock.now_s()
         facts = read_facts()
         peer: Probe | None = results[0] or _lost(started_s, now_s)
-        votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[2:-1], strict=True))
-        self._journalled = results[-1] or self._journalled  # a database that hangs costs no tick
+        votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[3:], strict=True))
+        self._journalled = results[2] or self._journalled  # a database that hangs costs no tick
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
         self._notes = notes = ports.runtime.fetch_many(NOTES)

@@ -42,7 +42,8 @@ from workers.adapters.services import ServiceError, build
 from workers.guard_watch import OneDemotion, OwnerWatch, Service
 
 POLL_S, POLL_S_MIN, POLL_S_MAX = 0.1, 0.05, 1.0
-TIMING_PERIOD_S = 1.0  # how often the poll's length is read
+FAR_POLLS = 10  # a lease with more polls than this left is looked at every other poll
+TIMING_PERIOD_S = 2.0  # how often the poll's length is read
 NO_ROLE_GRACE_S = 5.0
 FILE_GRACE_S = 2.0  # a lease known from the file alone may have been renewed while no guard ran: ask Redis so long
 SILENT_S = 2.0  # so long a silent Redis may yet tell of a newer lease
@@ -177,12 +178,21 @@ class Guard:
         due_s = time.monotonic()
         while not self._stop_wanted.wait(max(0.0, due_s - time.monotonic())):
             self.poll()
-            left_s = self._lease.deadline_s - self._clock.now_s() if self._lease else self._poll_s
-            wake_s = min(self._poll_s, left_s) if left_s > 0 else self._poll_s  # at the deadline, not a poll later
-            due_s = max(due_s + wake_s, time.monotonic())
+            due_s = max(due_s + self._wake_s(), time.monotonic())
 
     def stop(self) -> None:
         self._stop_wanted.set()
+
+    def _wake_s(self) -> float:
+        """Until the next poll: at the deadline and not later; at half the rate while nothing can be due soon."""
+        if self._lease is None:
+            record = self._record
+            quiet = record is not None and record.role is Role.STANDBY and record.phase is Phase.READY
+            return 2 * self._poll_s if quiet and not self._watch.suspects else self._poll_s
+        left_s = self._lease.deadline_s - self._clock.now_s()
+        if left_s <= 0:
+            return self._poll_s
+        return 2 * self._poll_s if left_s > FAR_POLLS * self._poll_s else min(self._poll_s, left_s)
 
     def poll(self) -> None:
         """One look, and what follows from it."""

@@ -57,6 +57,11 @@ class OwnerWatch:
             self._about = about
         return [w.service.name for w in self._watched if self._look(w, again_s)]
 
+    @property
+    def suspects(self) -> bool:
+        """Whether a service has said once that it owns something."""
+        return any(watched.suspect_s is not None for watched in self._watched)
+
     def reset(self) -> None:
         """Forget every suspicion, and what calls that still run will say."""
         for watched in self._watched:

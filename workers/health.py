@@ -16,7 +16,7 @@ from .ports import ServicePort
 if TYPE_CHECKING:
     from .node import Node
 
-PERIOD_S_MIN, PERIOD_S_MAX = 1.0, 15.0
+PERIOD_S_MIN, PERIOD_S_MAX = 2.0, 15.0
 CHECK_LIMIT_S = 3.0
 DISK_FREE_BYTES_MIN = 50 * 1024 * 1024
 NO_ANSWER = f"no answer within {CHECK_LIMIT_S:g} s"
@@ -29,7 +29,7 @@ class Health:
         self._node, self._clock = node, SystemClock()
 
     def period_s(self) -> float:
-        """About T, between 1 and 15 s."""
+        """About T, between 2 and 15 s."""
         return min(PERIOD_S_MAX, max(PERIOD_S_MIN, self._node.settings().interval_s))
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ from .collect import known_lan
 from .node_role import NodeRole
 
 SKIP_SHARE = 0.6  # of the renewal period: so soon after a renewal the timer's turn is left out
+LONG_SHARE = 0.6  # of the lease: with so much of it left, a tick that follows the timer closely does not renew again
 WATCH_PERIOD_S = 0.5
 SAVE_LEASE_RENEW_S_MIN = 5.0  # shorter leases are over before a reboot could resume them: not worth a disk write
 
@@ -24,7 +25,7 @@ class LeaseKeeper(NodeRole):
     """Renews, or lets run out."""
 
     def renew_lease(self, *, at_once: bool = False) -> bool:
-        """Called by its own timer, and ``at_once`` after each tick, which then stands in for the timer's next turn.
+        """Called by its own timer, and ``at_once`` after each tick; of two turns close together one is left out.
         True when this node is active and its lease was renewed.
 
         Not renewed: a lease that has run out (it is never revived), without a tick for 2 T, when a higher epoch was seen,
@@ -43,10 +44,11 @@ class LeaseKeeper(NodeRole):
             self._watch_votes(timing)
             self._publish_contact()
             return False
-        if not at_once and now_s - self._renewed_s < timing.renew_s * SKIP_SHARE:
-            return True
         if at_once:
             self._publish_contact()
+        if now_s - self._renewed_s < timing.renew_s * SKIP_SHARE:
+            if not at_once or self.deadline_s - now_s >= timing.lease_s * LONG_SHARE:
+                return True
         if not self.resolved or not self._may_renew(record, now_s, timing):
             return False
         before_s = self.ports.clock.now_s()
@@ -78,7 +80,7 @@ class LeaseKeeper(NodeRole):
         self._watched_s = now_s
         limit_s = min(timing.network_s, period_s)
         calls = [lambda n=name: votes.reading(n, limit_s) for name in votes.names()]
-        self.ports.runner.side_by_side(calls, limit_s + 0.05)
+        self.ports.runner.side_by_side(calls, limit_s + 0.05, last_here=len(calls) < 3)
 
     def _publish_contact(self) -> None:
         """For the switch worker: a lease that starts now may not outlast what this node knows of its surroundings."""
@@ -121,5 +123,6 @@ class LeaseKeeper(NodeRole):
 
             return call
 
-        self.ports.runner.side_by_side([ask(name) for name in votes.names()], limit_s + 0.05, enough=bool)
+        calls = [ask(name) for name in votes.names()]
+        self.ports.runner.side_by_side(calls, limit_s + 0.05, enough=bool, last_here=len(calls) < 3)
         return len(granted) >= 2

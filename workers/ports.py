@@ -33,11 +33,16 @@ class Clock(Protocol):
 
 class Runner(Protocol):
     def side_by_side(
-        self, calls: Sequence[Callable[[], Any]], limit_s: float, enough: Callable[[Any], bool] | None = None
+        self,
+        calls: Sequence[Callable[[], Any]],
+        limit_s: float,
+        enough: Callable[[Any], bool] | None = None,
+        last_here: bool = False,
     ) -> list[Any]:
         """Results in order; None for one that has not ended within the limit (it is left behind, never waited for).
 
-        ``enough``: return at once when it holds for any one result.
+        ``enough``: return at once when it holds for any one result. ``last_here``: the last call keeps its own limit,
+        so it may run in the calling thread.
         """
 
 

@@ -83,7 +83,7 @@ class Timing:
             network_s=min(timeout_s, max(NETWORK_LIMIT_S, 4 * settings.rtt_ms / 1000)),
             lan_period_s=lan_period_s,
             lan_gap_s=lan_gap_s,
-            portal_period_s=min(2.0, hold_s / 8),
+            portal_period_s=min(2.0, hold_s / 5),
         )
 
     @classmethod

@@ -51,7 +51,9 @@ class SimClock(_Base):
 
 
 class SimRunner(_Base):
-    def side_by_side(self, calls: Any, limit_s: float, enough: Callable[[Any], bool] | None = None) -> list[Any]:
+    def side_by_side(
+        self, calls: Any, limit_s: float, enough: Callable[[Any], bool] | None = None, last_here: bool = False
+    ) -> list[Any]:
         return list(self.kernel.side_by_side(list(calls), limit_s, enough))
 
 

@@ -21,7 +21,7 @@ from ftplugin.core.timing import Timing
 from ftplugin.core.view import NodeState, Probe
 from workers.ports import Clock, Reply
 
-from .hedged_http import OnLink, hedged
+from .hedged_http import OnLink, hedged, single
 from .http_client import Answer, ContextSource, HttpClient, HttpFailure
 from .runner import DaemonPool
 
@@ -124,7 +124,8 @@ class PeerHttp:
 
     def probe_own(self, limit_s: float) -> Probe:
         """The same question to the own portal; IPSWS=KO is bad whatever the setting. Own ticks are not judged."""
-        return self._probe(self._own, self._own_url(), self._designation(), limit_s, stale_s=None, check_body=True)
+        me, url = self._designation(), self._own_url()
+        return self._probe(self._own, url, me, limit_s, stale_s=None, check_body=True, hedge=False)
 
     def _probe(
         self,
@@ -135,6 +136,7 @@ class PeerHttp:
         *,
         stale_s: float | None,
         check_body: bool,
+        hedge: bool = True,
     ) -> Probe:
         started_s = self._clock.now_s()
 
@@ -143,7 +145,7 @@ class PeerHttp:
             fresh = index > 0
             return self._ask(client, url, "GET", target, None, left_s, MONITOR_BYTES_MAX, fresh=fresh, on_link=on_link)
 
-        outcome = hedged(self._pool, attempt, limit_s)
+        outcome = hedged(self._pool, attempt, limit_s) if hedge else single(attempt, limit_s)
         ended_s = self._clock.now_s()
         heard, failure = outcome.value, outcome.failure
         if heard is None:

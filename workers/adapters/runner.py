@@ -47,10 +47,9 @@ class DaemonPool:
 
     def __init__(self, threads_max: int = THREADS_MAX, idle_s: float = IDLE_S) -> None:
         self._max, self._idle_s = threads_max, idle_s
-        self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._waiting = 0
+        self._idle: list[queue.SimpleQueue[Call]] = []  # one a waiting thread; the latest is taken first: it is warm
 
     @property
     def threads(self) -> int:
@@ -61,31 +60,32 @@ class DaemonPool:
         """Start the call at once; None when every thread is busy and no more may be started."""
         call = Call(function, on_end)
         with self._lock:
-            if self._waiting > 0:
-                self._waiting -= 1  # reserve that idle thread for this call
+            if self._idle:
+                calls = self._idle.pop()
             elif self._threads < self._max:
                 self._threads += 1
-                threading.Thread(target=self._work, name="ft-call", daemon=True).start()
+                calls = queue.SimpleQueue()
+                threading.Thread(target=self._work, args=(calls,), name="ft-call", daemon=True).start()
             else:
                 return None
-        self._calls.put(call)
+        calls.put(call)
         return call
 
-    def _work(self) -> None:
+    def _work(self, calls: queue.SimpleQueue[Call]) -> None:
         while True:
             try:
-                call = self._calls.get(timeout=self._idle_s)
+                call = calls.get(timeout=self._idle_s)
             except queue.Empty:
                 with self._lock:
-                    if self._waiting > 0:  # nobody has reserved this thread: it may go
-                        self._waiting -= 1
+                    if calls in self._idle:  # nobody has taken this thread meanwhile: it may go
+                        self._idle.remove(calls)
                         self._threads -= 1
                         return
                 continue
             call.run()
             del call
             with self._lock:
-                self._waiting += 1
+                self._idle.append(calls)
 
 
 class SideBySide:
@@ -95,15 +95,24 @@ class SideBySide:
         self.pool = pool or DaemonPool()
 
     def side_by_side(
-        self, calls: Sequence[Callable[[], Any]], limit_s: float, enough: Callable[[Any], bool] | None = None
+        self,
+        calls: Sequence[Callable[[], Any]],
+        limit_s: float,
+        enough: Callable[[Any], bool] | None = None,
+        last_here: bool = False,
     ) -> list[Any]:
         """Results in the order of ``calls``; None for one that was late, raised, or found no free thread.
 
         limit_s: seconds for all of them together. enough: return at once when it holds for any one result.
+        last_here: the last one keeps its own limit for certain; it runs in the calling thread and saves a hand-over.
         """
         deadline_s = time.monotonic() + limit_s
         changed: queue.SimpleQueue[Call] = queue.SimpleQueue()
-        started = [self.pool.submit(function, changed.put) for function in calls]
+        beside = calls[:-1] if last_here else calls
+        started: list[Call | None] = [self.pool.submit(function, changed.put) for function in beside]
+        if last_here and calls:
+            started.append(here := Call(calls[-1], changed.put))
+            here.run()
         waiting = sum(call is not None for call in started)
         if waiting < len(started):
             _log.error("no free thread for %d of %d calls", len(started) - waiting, len(started))
