@@ -1,8 +1,8 @@
 """A two-node cluster on loopback addresses. ``python -m demo.cluster`` is ``make run``; tests use ``Cluster``.
 
-    with Cluster(free_config(ClusterConfig(directory=tmp_path))) as cluster:
-        cluster.wait_active("server1", 30)
-        cluster.kill(1, "portal")
+with Cluster(free_config(ClusterConfig(directory=tmp_path))) as cluster:
+    cluster.wait_active("server1", 30)
+    cluster.kill(1, "portal")
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from ftplugin.config import NodeConfig
 from ftplugin.store.database import Database
 from ftplugin.store.settings_store import SettingsStore
 
+from . import clock, disk
+from .config import ClusterConfig, Secrets, SetupError
 from .layout import (
-    ClusterConfig,
     Group,
-    Secrets,
-    SetupError,
     check_ports,
     free_config,
     node_group,
-    outside_group,
+    outside_groups,
 )
 from .processes import ProcessError, Supervision
 from .watch import announce, watch
@@ -42,20 +41,21 @@ __all__ = ["Cluster", "ClusterConfig", "ProcessError", "SetupError", "free_confi
 
 ASK_LIMIT_S = 0.5
 READY_LIMIT_S = 90.0
-OUR_DIRECTORIES = ("node1", "node2", "outside")
+OUR_DIRECTORIES = ("node1", "node2", "outside", "callmanager", "witness", "balancer")
 
 
 class Cluster:
     """Two nodes, the call manager, the LAN reference and, if configured, witness and balancer.
 
-    Nodes are numbered 1 and 2; ``node`` may also be the string "outside" (programs callmanager, lan, witness, haproxy).
-    Programs of a node: redis, cti, portal, guard, tick, switch and, with ``separate_beat``, beat.
+    Nodes are numbered 1 and 2; ``node`` may also be the string "outside" (programs callmanager, lan, witness, haproxy),
+    or, with separate hosts, "callmanager", "witness" or "balancer".
+    Programs of a node: redis, cti, portal, guard, tick, switch; beat with ``separate_beat``, keepalived with ``floating``.
     """
 
     def __init__(self, config: ClusterConfig) -> None:
         self.config, self.secrets = config, Secrets(**({"password": config.password} if config.password else {}))
         self._groups: dict[int | str, Supervision] = {}
-        self.history = config.directory.resolve() / "outside" / "call_manager.jsonl"
+        self.history = config.directory.resolve() / config.home("callmanager") / "call_manager.jsonl"
 
     def __enter__(self) -> Self:
         self.start()
@@ -70,16 +70,26 @@ class Cluster:
 
     def prepare(self) -> None:
         """Write every file anew and seed both databases. Raises SetupError when a port is taken or Redis is missing."""
-        check_ports(self.config)
+        config = self.config
+        check_ports(config)
+        self._unmount()
         for name in OUR_DIRECTORIES:
-            shutil.rmtree(self.config.directory / name, ignore_errors=True)
+            shutil.rmtree(config.directory / name, ignore_errors=True)
+        for group in outside_groups(config, self.secrets):
+            self._add(group.name, group)
         for number in (1, 2):
-            self._add(number, node_group(self.config, self.secrets, number))
-        self._add("outside", outside_group(self.config, self.secrets))
+            if config.disk_bytes:
+                disk.mount(config.instance_directory(number), config.disk_bytes)
+            self._add(number, node_group(config, self.secrets, number))
         self._seed()
 
     def _add(self, node: int | str, group: Group) -> None:
-        self._groups[node] = Supervision(group.name, group.config, group.write(), group.env)
+        self._groups[node] = Supervision(group.name, group.config, group.write(), group.env, group.prefix)
+
+    def _unmount(self) -> None:
+        if self.config.disk_bytes:
+            for number in (1, 2):
+                disk.unmount(self.config.instance_directory(number))
 
     def _seed(self) -> None:
         """The same settings at the same revision in both databases, as after a replication."""
@@ -90,9 +100,9 @@ class Cluster:
 
     def start(self) -> None:
         """Prepare and start everything; returns when the supervisors answer, not when a node is active."""
-        self.prepare()
         try:
-            for node in ("outside", 1, 2):
+            self.prepare()
+            for node in self._groups:
                 self.node(node).start()
         except BaseException:
             self.stop()
@@ -100,7 +110,7 @@ class Cluster:
 
     def stop(self) -> None:
         """End every process; nothing is left. Raises ProcessError naming what survived."""
-        for group in self._groups.values():
+        for group in reversed(self._groups.values()):  # the nodes first, so that the call manager sees them go
             group.ask_to_stop()
         errors = []
         for group in self._groups.values():
@@ -110,8 +120,20 @@ class Cluster:
                 errors.append(str(error))
         if errors:
             raise ProcessError("; ".join(errors))
+        if self.config.keep_logs and self.config.disk_bytes:
+            for number in (1, 2):
+                kept = self.config.node_directory(number) / "disk-kept"
+                shutil.copytree(self.config.instance_directory(number), kept, dirs_exist_ok=True)
+        self._unmount()
+        if self.config.clock_offset_s:
+            clock.clean_up()
 
     # --- parts ---
+
+    @property
+    def groups(self) -> list[int | str]:
+        """What has a supervisor of its own: the nodes by number, the rest by name."""
+        return list(self._groups)
 
     def node(self, node: int | str) -> Supervision:
         """The supervision of node 1, 2 or "outside": ``node(1).pid("portal")``."""
@@ -142,14 +164,30 @@ class Cluster:
         else:
             self.kill(node, program, signal.SIGCONT)
 
+    def set_clock(self, node: int, offset_s: float) -> None:
+        """Step the wall clock of a node's programs to the host's plus ``offset_s``. ValueError without an own clock."""
+        if node not in self.config.clock_offset_s:
+            raise ValueError(f"node {node} has no clock of its own: name it in clock_offset_s, with 0 to begin with")
+        clock.set_offset(self.config.clock_file(node), offset_s)
+
+    def trouble(self, node: int, **trouble: Any) -> None:
+        """What is wrong with the node's CTI server from now on, as ``start_s=5.0``; without words: nothing.
+
+        See ``demo.cti_line.Trouble`` for the words.
+        """
+        file = self.config.trouble_file(node)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(trouble))
+        fresh.replace(file)
+
     # --- questions ---
 
     def address(self, node: int) -> str:
-        return f"{self.config.net}.{10 + node}:{self.config.portal_port}"
+        return f"{self.config.address(f'node{node}')}:{self.config.portal_port}"
 
     def config_file(self, node: int) -> pathlib.Path:
         """The node's FT_CONFIG_FILE."""
-        return self.config.directory.resolve() / f"node{node}" / "node.toml"
+        return self.config.node_directory(node) / "node.toml"
 
     def node_config(self, node: int) -> NodeConfig:
         return NodeConfig.from_environment({"FT_CONFIG_FILE": str(self.config_file(node))})
@@ -192,7 +230,7 @@ class Cluster:
 
     def cti_status(self, node: int) -> dict[str, Any]:
         """The CTI server's own status; empty when it does not answer."""
-        address = f"{self.config.net}.{10 + node}:{self.config.cti_port}"
+        address = f"{self.config.address(f'node{node}')}:{self.config.cti_port}"
         connection = http.client.HTTPConnection(address, timeout=ASK_LIMIT_S)
         try:
             connection.request("GET", "/status", headers={"Authorization": f"Bearer {self.secrets.cti}"})
@@ -204,7 +242,7 @@ class Cluster:
 
     def call_manager(self, **request: Any) -> dict[str, Any]:
         """One control request, as ``op="owners"`` or ``op="set", mode="dynamic"``; empty without an answer."""
-        address = (self.config.outside, self.config.call_manager_port)
+        address = (self.config.address("callmanager"), self.config.call_manager_port)
         with contextlib.suppress(OSError, ValueError), socket.create_connection(address, ASK_LIMIT_S) as connection:
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answers:

@@ -45,6 +45,24 @@ class LineConfig:
     connect_s: float = 0.0
     check_lease: bool = False
     epoch_file: pathlib.Path | None = None
+    trouble_file: pathlib.Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """What is wrong with a CTI server. ``start_s``: seconds that a start takes longer."""
+
+    no_stop: bool = False
+    no_start: bool = False
+    start_s: float = 0.0
+
+    @classmethod
+    def read(cls, path: pathlib.Path | None) -> Trouble:
+        """From a JSON object; no file: nothing is wrong. Raises TypeError for a word that does not exist."""
+        try:
+            return cls(**json.loads(path.read_text())) if path is not None else cls()
+        except FileNotFoundError:
+            return cls()
 
 
 class CallManagerLink:
@@ -214,8 +232,9 @@ class Line:
         """One stretch of being active: connect and register what is missing, or send the heartbeat when due."""
         config = self.config
         if self._link is None:
-            self._show("starting", "connecting")
-            if not self._pause(config.connect_s):
+            trouble = Trouble.read(config.trouble_file)
+            self._show("starting", "will not start" if trouble.no_start else "connecting")
+            if trouble.no_start or not self._pause(config.connect_s + trouble.start_s):
                 return
             self._link = CallManagerLink(config.call_manager, config.node)
         self._heartbeat()
@@ -252,6 +271,8 @@ class Line:
         """Give every port back; without an answer the connection is closed, and the release delay runs."""
         link = self._link
         if link is not None:
+            if Trouble.read(self.config.trouble_file).no_stop:
+                return self._heartbeat()
             for port in list(self._owned):
                 link.call(op="unregister", port=port)
                 self._owned.remove(port)

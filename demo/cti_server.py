@@ -139,6 +139,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--connect-s", type=float, default=0.0)
     parser.add_argument("--check-lease", action="store_true", help="release by itself when the lease has run out")
     parser.add_argument("--epoch-file", type=pathlib.Path, help="keeps the highest epoch over a restart")
+    parser.add_argument("--trouble-file", type=pathlib.Path, help="what is wrong with it, for tests of faults")
     return parser.parse_args()
 
 
@@ -155,6 +156,7 @@ def main() -> None:
         connect_s=options.connect_s,
         check_lease=options.check_lease,
         epoch_file=options.epoch_file,
+        trouble_file=options.trouble_file,
     )
     bound = type("BoundControl", (Control,), {"line": Line(config), "token": os.environ.get("CTI_TOKEN", "")})
     try:

@@ -1,122 +1,27 @@
-"""Where the demo's parts live, and the files that start them: node configuration, Redis, supervisord, HAProxy."""
+"""Where the demo's parts live, and the files that start them: node configuration, Redis, supervisord."""
 
 from __future__ import annotations
 
 import json
 import os
 import pathlib
-import secrets
 import shlex
 import shutil
 import socket
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
+
+from . import clock
+from .balancers import haproxy, keepalived
+from .config import ClusterConfig, Secrets, SetupError
+
+__all__ = ["ClusterConfig", "Group", "Secrets", "SetupError", "check_ports", "free_config", "make_redis", "node_group"]
 
 SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, and supervisord appends its pid while it makes the socket
 REPEAT_FOREVER = 1_000_000_000
 STOP_WAIT_S = 3
-
-
-class SetupError(RuntimeError):
-    """The demo cannot start here; the message says why and the way out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
-    """What a cluster is made of. Two with different ``net`` or different ports run side by side.
-
-    ``net``: first three numbers of the loopback addresses used: .1 outside, .11 and .12 the nodes, .100 the VIP.
-    ``settings``: further settings of spec 4, over those that ``seed`` sets. ``keepalive_s`` None: as T, t and N ask.
-    """
-
-    directory: pathlib.Path = pathlib.Path("instance/demo")
-    net: str = "127.0.0"
-    portal_port: int = 8080
-    redis_port: int = 2011
-    cti_port: int = 9001
-    vip_port: int = 8080
-    call_manager_port: int = 7001
-    lan_port: int = 7002
-    witness_port: int = 2012
-    interval_s: float = 1.0
-    timeout_s: float = 1.0
-    threshold: int = 3
-    cti_ports: int = 3
-    cti_devices: int = 0
-    cti_scale: float = 1.0
-    connect_s: float = 0.0
-    service_stop_s: float = 0.3
-    release_delay_s: float = 1.0
-    keepalive_s: float | None = None
-    mode: str = "static"
-    check_lease: bool = False
-    witness: bool = False
-    balancer: bool | None = None
-    separate_beat: bool = False
-    password: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def outside(self) -> str:
-        return f"{self.net}.1"
-
-    @property
-    def with_balancer(self) -> bool:
-        """None means: where haproxy is on the PATH."""
-        return shutil.which("haproxy") is not None if self.balancer is None else self.balancer
-
-    @property
-    def vip(self) -> str:
-        return f"{self.net}.100:{self.vip_port}"
-
-    @property
-    def client_limit_s(self) -> float:
-        """Silence after which the call manager misses a client: sooner than a failover, so that it delays none."""
-        failover_s = self.threshold * self.interval_s + self.timeout_s
-        return self.keepalive_s if self.keepalive_s is not None else min(3.0, 0.6 * failover_s)
-
-    def seed(self) -> dict[str, Any]:
-        """The replicated settings that the cluster starts with."""
-        values: dict[str, Any] = {
-            "server1_address": f"{self.net}.11:{self.portal_port}",
-            "server2_address": f"{self.net}.12:{self.portal_port}",
-            "enabled": True,
-            "interval_s": self.interval_s,
-            "timeout_s": self.timeout_s,
-            "threshold": self.threshold,
-            "failback": False,
-            "portal_restart_s": 1.0,
-            "release_delay_s": self.release_delay_s,
-            "service_stop_s": self.service_stop_s,
-            "cti_connect_s": self.connect_s,
-            "cti_ports": round(self.cti_ports * self.cti_scale),
-            "cti_devices": round(self.cti_devices * self.cti_scale),
-            "lan_references": [f"tcp:{self.outside}:{self.lan_port}"],
-            "rtt_ms": 100,
-            "agent_port": self.redis_port,
-            "flap_budget": 20,
-            "balancer_kind": "external" if self.with_balancer else "none",
-        }
-        if self.with_balancer:
-            values["vip_address"] = self.vip
-        if self.witness:
-            values["witness"] = f"{self.outside}:{self.witness_port}"
-        return values | dict(self.settings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Secrets:
-    """Made anew for each cluster."""
-
-    key: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    portal_key: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    password: str = field(default_factory=lambda: secrets.token_urlsafe(6))
-    redis: str = field(default_factory=lambda: secrets.token_hex(16))
-    peer: str = field(default_factory=lambda: secrets.token_hex(16))
-    witness: str = field(default_factory=lambda: secrets.token_hex(16))
-    cti: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
 def redis_binary() -> str:
@@ -150,12 +55,19 @@ def _toml_value(value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Programs under one supervisord. ``programs``: (name, command) in the order of their start."""
+    """Programs under one supervisord. ``programs``: (name, command) in the order of their start.
+
+    ``env``: of supervisord and its programs; ``program_env``: of the programs alone. ``prefix``: what supervisord is
+    started with. ``keep_logs``: no log is rotated away.
+    """
 
     name: str
     directory: pathlib.Path
     programs: tuple[tuple[str, tuple[str, ...]], ...]
     env: Mapping[str, str]
+    program_env: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    keep_logs: bool = False
 
     @property
     def config(self) -> pathlib.Path:
@@ -167,10 +79,13 @@ class Group:
         if len(str(sock)) > SOCKET_PATH_MAX:
             sock = pathlib.Path(tempfile.mkdtemp(prefix="ft-demo-")) / "s"
         directory = _escaped(self.directory)
+        own, programs = ("0", "0") if self.keep_logs else ("1MB", "5MB")
+        env = ",".join(f"{name}={json.dumps(_escaped(value))}" for name, value in self.program_env.items())
         text = (
             f"[unix_http_server]\nfile={_escaped(sock)}\nchmod=0700\n\n"
-            f"[supervisord]\nlogfile={directory}/supervisord.log\nlogfile_maxbytes=1MB\nlogfile_backups=1\n"
-            f"pidfile={directory}/supervisord.pid\nidentifier={self.name}\nchildlogdir={directory}\n\n"
+            f"[supervisord]\nlogfile={directory}/supervisord.log\nlogfile_maxbytes={own}\nlogfile_backups=1\n"
+            f"pidfile={directory}/supervisord.pid\nidentifier={self.name}\nchildlogdir={directory}\n"
+            f"environment={env}\n\n"
             "[rpcinterface:supervisor]\n"
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\n"
             f"[supervisorctl]\nserverurl=unix://{_escaped(sock)}\n"
@@ -180,7 +95,7 @@ class Group:
                 f"\n[program:{name}]\ncommand={_escaped(shlex.join(command))}\ndirectory={_escaped(ROOT)}\n"
                 f"priority={priority}\nautorestart=true\nstartsecs=0\nstartretries={REPEAT_FOREVER}\n"
                 f"stopasgroup=true\nkillasgroup=true\nstopwaitsecs={STOP_WAIT_S}\nredirect_stderr=true\n"
-                f"stdout_logfile={directory}/{name}.log\nstdout_logfile_maxbytes=5MB\nstdout_logfile_backups=1\n"
+                f"stdout_logfile={directory}/{name}.log\nstdout_logfile_maxbytes={programs}\nstdout_logfile_backups=1\n"
             )
         self.config.write_text(text)
         self.config.chmod(0o600)
@@ -215,31 +130,11 @@ def make_redis(directory: pathlib.Path, address: str, port: int, password: str, 
     return redis_binary(), str(path)
 
 
-def haproxy(config: ClusterConfig, directory: pathlib.Path) -> tuple[str, ...]:
-    """Write haproxy.cfg, which follows /ft/active at T, t and N; the command."""
-    inter_ms, check_ms = round(config.interval_s * 1000), round(config.timeout_s * 1000)
-    servers = "\n".join(
-        f"    server server{n} {config.net}.{10 + n}:{config.portal_port} check inter {inter_ms}ms fastinter"
-        f" {max(50, inter_ms // 4)}ms fall 2 rise 1 on-marked-down shutdown-sessions"
-        for n in (1, 2)
-    )
-    path = directory / "haproxy.cfg"
-    path.write_text(
-        "global\n    maxconn 256\n    nbthread 1\n\n"
-        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 30s\n    timeout server 30s\n"
-        f"    timeout check {check_ms}ms\n    retries 2\n    option redispatch\n\n"
-        f"frontend vip\n    bind {config.vip}\n    default_backend nodes\n\n"
-        "backend nodes\n    option httpchk\n    http-check send meth GET uri /ft/active ver HTTP/1.1 hdr Host vip\n"
-        f"    http-check expect status 200\n{servers}\n"
-    )
-    return shutil.which("haproxy") or "haproxy", "-db", "-f", str(path)
-
-
 def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     """Write one node's files; its programs."""
-    directory = config.directory.resolve() / f"node{number}"
-    directory.mkdir(parents=True, exist_ok=True)
-    address = f"{config.net}.{10 + number}"
+    directory, kept = config.node_directory(number), config.instance_directory(number)
+    kept.mkdir(parents=True, exist_ok=True)
+    address = config.address(f"node{number}")
     own, cti = f"{address}:{config.portal_port}", f"{address}:{config.cti_port}"
     service: dict[str, Any] = {"name": "cti", "kind": "http", "url": f"http://{cti}", "token": words.cti}
     service |= {"stop_limit_s": max(0.1, config.service_stop_s)}
@@ -256,7 +151,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
                 "FT_PEER_REDIS_USER": "peer",
                 "FT_PEER_REDIS_PASSWORD": words.peer,
                 "FT_WITNESS_PASSWORD": words.witness if config.witness else "",
-                "FT_INSTANCE_DIR": directory,
+                "FT_INSTANCE_DIR": kept,
                 "FT_SECRET_KEYS": [words.key],
                 "FT_WATCHDOG_INTERVAL_S": max(0.5, min(5.0, 2 * config.interval_s)),
                 "FT_SERVICES": [service],
@@ -265,41 +160,90 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     )
     file.chmod(0o600)
     python = sys.executable
-    line = ["--call-manager", f"{config.outside}:{config.call_manager_port}", "--node", f"server{number}"]
+    line = [
+        "--call-manager",
+        f"{config.address('callmanager')}:{config.call_manager_port}",
+        "--node",
+        f"server{number}",
+    ]
     line += ["--ports", str(config.cti_ports), "--devices", str(config.cti_devices), "--scale", str(config.cti_scale)]
-    line += ["--connect-s", str(config.connect_s), "--epoch-file", str(directory / "cti.epoch")]
+    line += ["--connect-s", str(config.connect_s), "--epoch-file", str(kept / "cti.epoch")]
+    line += ["--trouble-file", str(config.trouble_file(number))]
     line += ["--check-lease"] if config.check_lease else []
     programs: list[tuple[str, tuple[str, ...]]] = [
         ("redis", make_redis(directory, address, config.redis_port, words.redis, words.peer)),
         ("cti", (python, "-m", "demo.cti_server", "--listen", cti, *line)),
-        ("portal", (python, "-m", "demo.portal", "--listen", own)),
+        (
+            "portal",
+            (python, "-m", "demo.portal", "--listen", f"0.0.0.0:{config.portal_port}" if config.floating else own),
+        ),
         ("guard", (python, "-m", "workers.guard")),
         ("tick", (python, "-m", "workers", "tick", *([] if config.separate_beat else ["--beat"]))),
         ("switch", (python, "-m", "workers", "switch")),
     ]
     if config.separate_beat:
         programs.append(("beat", (python, "-m", "workers", "beat")))
+    if config.floating:
+        programs.append(("keepalived", keepalived(config, directory, number)))
     env = {"FT_CONFIG_FILE": str(file), "CTI_TOKEN": words.cti, "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
-    return Group(name=f"node{number}", directory=directory, programs=tuple(programs), env=env | _path())
+    return _group(config, f"node{number}", programs, env | _path(), program_env=_clock(config, number))
 
 
-def outside_group(config: ClusterConfig, words: Secrets) -> Group:
-    """Write the files of what is on neither node; its programs."""
-    directory = config.directory.resolve() / "outside"
-    directory.mkdir(parents=True, exist_ok=True)
-    python, address = sys.executable, config.outside
+def _clock(config: ClusterConfig, number: int) -> dict[str, str]:
+    """Environment of a node's programs whose wall clock is their own; also sets that clock."""
+    if number not in config.clock_offset_s:
+        return {}
+    file = config.clock_file(number)
+    clock.set_offset(file, config.clock_offset_s[number])
+    python_path = f"{clock.FAKED_CLOCK}{os.pathsep}{_path()['PYTHONPATH']}"
+    return clock.environment(file) | {"PYTHONPATH": python_path}
+
+
+def outside_groups(config: ClusterConfig, words: Secrets) -> list[Group]:
+    """Write the files of what is on neither node; its programs, in one group or, with separate hosts, in several."""
+    python, address = sys.executable, config.address("callmanager")
+    homes: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+
+    def place(program: str) -> pathlib.Path:
+        directory = config.directory.resolve() / config.home(program)
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def add(program: str, command: Sequence[str]) -> None:
+        homes.setdefault(config.home(program), []).append((program, tuple(command)))
+
     manager = [python, "-m", "demo.call_manager", "--listen", f"{address}:{config.call_manager_port}"]
-    manager += ["--history", str(directory / "call_manager.jsonl"), "--mode", config.mode]
+    manager += ["--history", str(place("callmanager") / "call_manager.jsonl"), "--mode", config.mode]
     manager += ["--release-delay-s", str(config.release_delay_s), "--keepalive-s", str(config.client_limit_s)]
-    programs: list[tuple[str, tuple[str, ...]]] = [
-        ("callmanager", tuple(manager)),
-        ("lan", (python, "-m", "demo.lan_reference", "--listen", f"{address}:{config.lan_port}")),
-    ]
+    add("callmanager", manager)
+    if config.with_lan_reference:
+        listen = f"{config.address('lan')}:{config.lan_port}"
+        add("lan", (python, "-m", "demo.lan_reference", "--listen", listen))
     if config.witness:
-        programs.append(("witness", make_redis(directory, address, config.witness_port, words.witness, words.peer)))
+        host, port = config.address("witness"), config.witness_port
+        add("witness", make_redis(place("witness"), host, port, words.witness, words.peer))
     if config.with_balancer:
-        programs.append(("haproxy", haproxy(config, directory)))
-    return Group(name="outside", directory=directory, programs=tuple(programs), env={"PYTHONUNBUFFERED": "1"} | _path())
+        add("haproxy", haproxy(config, place("haproxy")))
+    env = {"PYTHONUNBUFFERED": "1"} | _path()
+    return [_group(config, name, programs, env) for name, programs in homes.items()]
+
+
+def _group(
+    config: ClusterConfig,
+    name: str,
+    programs: Sequence[tuple[str, tuple[str, ...]]],
+    env: Mapping[str, str],
+    program_env: Mapping[str, str] = {},
+) -> Group:
+    return Group(
+        name=name,
+        directory=config.directory.resolve() / name,
+        programs=tuple(programs),
+        env=env,
+        program_env=program_env,
+        prefix=tuple(config.prefix.get(name, ())),
+        keep_logs=config.keep_logs,
+    )
 
 
 def _path() -> dict[str, str]:
@@ -309,26 +253,27 @@ def _path() -> dict[str, str]:
 
 def listeners(config: ClusterConfig) -> list[tuple[str, int, str, str]]:
     """(address, port, what listens there, flag that changes the port) for every port of the cluster."""
-    found = [
-        (config.outside, config.call_manager_port, "call manager", "--call-manager-port"),
-        (config.outside, config.lan_port, "LAN reference", "--lan-port"),
-    ]
+    found = [(config.address("callmanager"), config.call_manager_port, "call manager", "--call-manager-port")]
+    if config.with_lan_reference:
+        found.append((config.address("lan"), config.lan_port, "LAN reference", "--lan-port"))
     for n in (1, 2):
-        address = f"{config.net}.{10 + n}"
+        address = config.address(f"node{n}")
         found += [
             (address, config.portal_port, f"portal of server {n}", "--portal-port"),
             (address, config.redis_port, f"Redis of server {n}", "--redis-port"),
             (address, config.cti_port, f"CTI server of server {n}", "--cti-port"),
         ]
     if config.witness:
-        found.append((config.outside, config.witness_port, "witness", "--witness-port"))
+        found.append((config.address("witness"), config.witness_port, "witness", "--witness-port"))
     if config.with_balancer:
-        found.append((f"{config.net}.100", config.vip_port, "balancer's VIP", "--vip-port"))
+        found.append((config.address("vip"), config.vip_port, "balancer's VIP", "--vip-port"))
     return found
 
 
 def check_ports(config: ClusterConfig) -> None:
-    """Raise SetupError naming every address and port that cannot be used."""
+    """Raise SetupError naming every address and port that cannot be used. Only what listens on this host is asked."""
+    if config.prefix:
+        return  # hosts of their own: nobody else is on them
     taken = []
     for address, port, what, flag in listeners(config):
         with socket.socket() as probe:

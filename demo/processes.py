@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from supervisor.xmlrpc import SupervisorTransport
 
@@ -49,10 +49,16 @@ def _signal(pid: int, number: int) -> None:
 
 
 class Supervision:
-    """Starts supervisord with a configuration file; everything below it belongs to this object."""
+    """Starts supervisord with a configuration file; everything below it belongs to this object.
 
-    def __init__(self, name: str, config: pathlib.Path, socket: pathlib.Path, env: Mapping[str, str]) -> None:
+    ``prefix``: a command that becomes supervisord in its own process, as ``ip netns exec NAME`` does.
+    """
+
+    def __init__(
+        self, name: str, config: pathlib.Path, socket: pathlib.Path, env: Mapping[str, str], prefix: Sequence[str] = ()
+    ) -> None:
         self.name, self.config, self.socket, self.env = name, config, socket, dict(env)
+        self.prefix = tuple(prefix)
         self._process: subprocess.Popen[bytes] | None = None
         self._known: dict[str, int] = {}
 
@@ -73,7 +79,7 @@ class Supervision:
             raise ProcessError(f"{self.name} is already started; stop or kill it first")
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         log = self.config.with_name("supervisord.out")
-        command = [sys.executable, "-m", "demo.supervise", str(os.getpid()), "-c", str(self.config), "-n"]
+        command = [*self.prefix, sys.executable, "-m", "demo.supervise", str(os.getpid()), "-c", str(self.config), "-n"]
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 command,

@@ -246,9 +246,15 @@ def acknowledge_freeze(context: click.Context) -> None:
 @click.pass_context
 def pause(context: click.Context, reason: str, minutes: int | None) -> None:
     """Probes go on, but nothing is promoted by itself, on both servers. Demotions for safety are never held back."""
+    from .standing import OrderError
+
     node = _portal(context)
-    if not node.pause(_actor(), reason, minutes):
-        _fail(UNREACHABLE, "the node's Redis did not take it; nothing is paused")
+    try:
+        kept = node.pause(_actor(), reason, minutes)
+    except OrderError as error:
+        _fail(REFUSED, f"{error}; nothing is paused")
+    if not kept:
+        _fail(UNREACHABLE, f"database {node.database.shown_url} did not take it; nothing is paused")
     node.report.line(SOURCE, f"automatic switching paused by {_actor()}: {reason}")
     click.echo("Automatic switching is paused." + _tell_peer(node, "pause", reason=reason, minutes=minutes))
 
@@ -257,24 +263,66 @@ def pause(context: click.Context, reason: str, minutes: int | None) -> None:
 @click.pass_context
 def resume(context: click.Context) -> None:
     """End a pause on both servers."""
+    from .standing import PAUSE
+
     node = _portal(context)
-    if not node.runtime.forget("pause"):
-        _fail(UNREACHABLE, "the node's Redis did not take it; the pause goes on")
+    if not node.end(PAUSE):
+        _fail(UNREACHABLE, f"database {node.database.shown_url} did not take it; the pause goes on")
     node.report.line(SOURCE, f"automatic switching resumed by {_actor()}")
     click.echo("Automatic switching is resumed." + _tell_peer(node, "resume"))
 
 
 @group.command()
 @click.option("--end", is_flag=True, help="Make this server eligible again.")
+@click.option("--reason", default="", help="Why; shown on the page. Needed to begin a drain.")
 @click.pass_context
-def drain(context: click.Context, end: bool) -> None:
-    """This server is never promoted while it is drained. It does not demote it: switch over first."""
+def drain(context: click.Context, end: bool, reason: str) -> None:
+    """This server is never promoted while it is drained. If it is active, the other one takes over first."""
+    from .standing import DRAIN, OrderError, hand_over
+    from .status import status_of
+    from .web.maintenance import ordered_text
+
     node = _portal(context)
-    done = node.runtime.forget("drain") if end else node.runtime.publish("drain", {"owner": _actor()})
-    if not done:
-        _fail(UNREACHABLE, "the node's Redis did not take it; nothing changed")
-    node.report.line(SOURCE, f"drain {'ended' if end else 'begun'} by {_actor()}")
-    click.echo("This server is eligible again." if end else "This server is drained.")
+    if end:
+        if not node.end(DRAIN):
+            _fail(UNREACHABLE, f"database {node.database.shown_url} did not take it; the drain goes on")
+        node.report.line(SOURCE, f"drain ended by {_actor()}")
+        click.echo("This server is eligible again.")
+        return
+    target, problem = hand_over(status_of(node))
+    if problem:
+        _fail(REFUSED, f"{problem}; nothing is drained")
+    try:
+        kept = node.drain(_actor(), reason)
+    except OrderError as error:
+        _fail(REFUSED, f"{error}; give --reason TEXT; nothing is drained")
+    if not kept:
+        _fail(UNREACHABLE, f"database {node.database.shown_url} did not take it; nothing is drained")
+    node.report.line(SOURCE, f"drain begun by {_actor()}: {reason}")
+    click.echo("This server is drained." + ordered_text(node, target, _actor(), reason))
+
+
+@group.command()
+@click.option(
+    "--limit",
+    "limit_s",
+    type=click.FloatRange(0.2, 30),
+    default=2.0,
+    show_default=True,
+    help="Seconds for each question.",
+)
+@json_option
+@click.pass_context
+def doctor(context: click.Context, limit_s: float, as_json: bool) -> None:
+    """Look for what may be set up wrong on this server and between the two, and say what to do. Changes nothing.
+
+    Exit codes: 0 nothing is wrong, though there may be warnings; 1 something is wrong; 2 this server is not configured.
+    """
+    from .doctor import examine, show
+
+    found = examine(_portal(context), limit_s)
+    _print(show.document(found), as_json, show.table(found))
+    raise SystemExit(show.exit_code(found))
 
 
 def _tell_peer(node: Any, command: str, **facts: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, current_app, redirect, url_for
 
-from . import __version__
+from . import __version__, standing
 from .clock import SystemClock
 from .config import NodeConfig
 from .core.settings import Settings, SettingsError, designation_of, parse_address
@@ -54,10 +54,32 @@ class Portal:
         return Producer(self.config.redis_url, self.keys.queue("switch"))
 
     def pause(self, owner: str, reason: str, minutes: int | None) -> bool:
-        """Nothing promotes by itself here any more, for ``minutes`` or until resumed (spec 5.6). False: Redis is silent."""
-        until_s = None if minutes is None else self.clock.now_s() + 60 * minutes
-        document = {"owner": owner, "reason": reason, "until_s": until_s, "boot_id": self.clock.boot_id}
-        return self.runtime.publish("pause", document)
+        """Nothing promotes by itself here any more, for ``minutes`` or until resumed (spec 5.6).
+
+        False: the database did not take it, and nothing is paused. Raises standing.OrderError.
+        """
+        return self._order(standing.PAUSE, owner, reason, minutes)
+
+    def drain(self, owner: str, reason: str) -> bool:
+        """This server is not eligible until the drain is ended. False, OrderError: as for ``pause``."""
+        return self._order(standing.DRAIN, owner, reason, None)
+
+    def end(self, name: str) -> bool:
+        """End the "pause" or "drain" of this server. False: the database did not take it, and it goes on."""
+        if not self.journal.set_standing(name, None):
+            return False
+        self.runtime.forget(name)  # if Redis is silent the agent puts the copy right at its next tick
+        return True
+
+    def _order(self, name: str, owner: str, reason: str, minutes: int | None) -> bool:
+        clock = self.clock
+        document = standing.order(
+            owner, reason, minutes, now_s=clock.now_s(), boot_id=clock.boot_id, wall_s=clock.wall_s()
+        )
+        if not self.journal.set_standing(name, document):
+            return False
+        self.runtime.publish(name, document)  # if Redis is silent the agent writes the copy at its next tick
+        return True
 
     def designation(self, settings: Settings | None = None) -> Designation | None:
         """Which server this node is; None while the addresses are not set."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .clock import SystemClock
+from .core.lease import clocks_agree
 from .core.records import RoleRecord
 from .core.settings import Settings
 from .core.terms import Designation, Role, SplitStance
@@ -25,9 +26,12 @@ HEALTH_STALE_CHECKS = 3
 CACHE_S = 0.05  # issue 2, "Speed": a cached read is fine while it is younger than 50 ms and inside the lease
 
 
-def lease_left_s(record: RoleRecord, boot_id: str, now_s: float) -> float:
-    """Seconds until an active node's lease ends; 0 when it is not active, or the lease is of another boot."""
+def lease_left_s(record: RoleRecord, boot_id: str, now_s: float, wall_s: float) -> float:
+    """Seconds until an active node's lease ends; 0 when it is not active, the lease is of another boot, or a clock made a
+    step since it was renewed: the agent must verify the role first."""
     if record.role is not Role.ACTIVE or record.boot_id != boot_id:
+        return 0.0
+    if not clocks_agree(record.wall_ahead_s, wall_s, now_s):
         return 0.0
     return max(0.0, record.deadline_s - now_s)
 
@@ -54,7 +58,7 @@ def node_state(
         return None
     now_s = clock.now_s()
     agent = snapshot.documents.get(AGENT) or {}
-    left_s = lease_left_s(record, clock.boot_id, now_s)
+    left_s = lease_left_s(record, clock.boot_id, now_s, clock.wall_s())
     heard_s = agent.get("peer_heard_s") if agent.get("boot_id") == clock.boot_id else None
     return NodeState(
         designation=designation,
@@ -128,25 +132,26 @@ def _one_line(text: object) -> str:
 class RoleReader:
     """``ACTIVE`` or ``STANDBY`` for the monitor, with one Redis round trip at most each 50 ms in a process.
 
-    A cached ``ACTIVE`` is still held against the lease's deadline at every answer, so that a process that was frozen
-    and resumed does not repeat it.
+    A cached ``ACTIVE`` is still held against the lease's deadline and the clocks at every answer, so that a process or
+    host that was frozen and resumed does not repeat it.
     """
 
     def __init__(self, runtime: RuntimeStore, clock: SystemClock) -> None:
         self._runtime, self._clock = runtime, clock
         self._lock = threading.Lock()
-        self._known: tuple[float, float] = (float("-inf"), 0.0)
+        self._known: tuple[float, float, float | None] = (float("-inf"), 0.0, None)
 
     def active(self) -> bool:
         """True only inside an unexpired lease of this boot; False also when Redis does not answer."""
         now_s = self._clock.now_s()
-        read_s, deadline_s = self._known
+        read_s, deadline_s, ahead_s = self._known
         if not 0 <= now_s - read_s <= CACHE_S:
             record = self._runtime.read_role()
             deadline_s = 0.0
             if record is not None and record.role is Role.ACTIVE and record.boot_id == self._clock.boot_id:
-                deadline_s = record.deadline_s
+                deadline_s, ahead_s = record.deadline_s, record.wall_ahead_s
             with self._lock:  # an answer that took long must not replace a newer one
                 if now_s >= self._known[0]:
-                    self._known = (now_s, deadline_s)
-        return self._clock.now_s() < deadline_s
+                    self._known = (now_s, deadline_s, ahead_s)
+            now_s = self._clock.now_s()
+        return now_s < deadline_s and clocks_agree(ahead_s, self._clock.wall_s(), now_s)

@@ -14,6 +14,7 @@ from .core.records import RoleRecord
 from .core.settings import Settings
 from .core.terms import Designation, Phase, Role
 from .core.timing import Timing, both_active_bound_s, expected_failover_s, worst_failover_s
+from .standing import DRAIN, PAUSE, in_force
 from .state import AGENT, agent_age_s, lease_left_s
 from .store.runtime import Snapshot
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 ACTIVE, STANDBY, ERROR = "Active (Primary)", "Standby (Backup)", "Error"
 VIP_TEXTS = {"self": "this server", "peer": "the other server", "both": "both servers", "nobody": "nobody"}
 NOT_CONFIGURED = "The IP address of this server ({}) is neither server #1 nor #2: enter both addresses in the settings."
-DOCUMENTS = (AGENT, "decision", "view", "services", "switch", "pause", "ack_freeze", "manual")
+DOCUMENTS = (AGENT, "decision", "view", "services", "switch", PAUSE, DRAIN, "ack_freeze", "manual")
 
 
 def status_of(ft: Portal) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def status_of(ft: Portal) -> dict[str, Any]:
     problem = _problem(snapshot, age_s, settings) if ft.designation() else NOT_CONFIGURED.format(ft.config.own_address)
     view, agent = documents["view"], documents[AGENT]
     record = snapshot.role or RoleRecord()
-    left_s = lease_left_s(record, ft.clock.boot_id, now_s)
+    left_s = lease_left_s(record, ft.clock.boot_id, now_s, ft.clock.wall_s())
     servers = [
         _server(place, settings, here=place is designation)
         | (
@@ -47,6 +48,8 @@ def status_of(ft: Portal) -> dict[str, Any]:
         for place in Designation
     ]
     last = ft.journal.recent(1)
+    stored = ft.journal.standing()
+    standing = documents if stored is None else stored
     return {
         "designation": None if designation is None else str(designation),
         "own_address": ft.config.own_address,
@@ -70,7 +73,8 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "last_switch": last[0] if last else {},
         "manual_hold": bool(agent.get("manual_hold")) or ft.journal.manual_hold(),
         "frozen": bool(agent.get("frozen")),
-        "pause": documents["pause"],
+        "pause": dict(in_force(standing.get(PAUSE), ft.clock.boot_id, now_s) or {}),
+        "drain": dict(standing.get(DRAIN) or {}),
         "refused_messages": ft.runtime.refused() if snapshot.role is not None else {},
         "expected_failover_s": expected_failover_s(settings),
         "worst_failover_s": worst_failover_s(settings),
@@ -130,6 +134,8 @@ def _peer(view: Mapping[str, Any], problem: str, services: Mapping[str, Any]) ->
     if state.get("role") == Role.ACTIVE and isinstance(left_s, (int, float)) and left_s > 0:
         phase = Phase.STARTING if state.get("phase") == Phase.STARTING else Phase.READY
         return _active(phase, {}, detail)
+    if state.get("eligible") is False:
+        detail = detail or "drained: not eligible"
     if state.get("role") == Role.UNDECIDED:
         detail = detail or "has just started, no role decided yet"
     return {"word": "standby", "status": STANDBY, "detail": detail}

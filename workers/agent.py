@@ -27,8 +27,11 @@ from .orders import OrderTaker
 class Agent(LeaseKeeper, OrderTaker):
     """One node's agent."""
 
-    def tick(self) -> Decision | None:
-        """One heartbeat: collect, decide, persist, execute. None while the node has no valid designation."""
+    def tick(self, *, early: bool = False) -> Decision | None:
+        """One heartbeat: collect, decide, persist, execute. None while the node has no valid designation.
+
+        early: between two of the grid, because the decision before this one asked for it (suspect mode).
+        """
         revision, settings, stop_by, wait_by = self.settings()
         try:
             me = self.designation(settings)
@@ -37,13 +40,17 @@ class Agent(LeaseKeeper, OrderTaker):
             return None
         self.start()
         self.sync_role()
+        if self.record.role is Role.ACTIVE and not self.clocks_agree():
+            self.renew_lease(at_once=True)  # verified before anything is decided on this role (I-F)
         if not self.record.clear and self.record.role is not Role.ACTIVE:
             self.watch_services()
-        view = self.collector.view(lambda: self._fresh_facts(me), settings, stop_by)
+        view = self.collector.view(lambda: self._fresh_facts(me), settings, stop_by, early=early)
         changes = self._changes
         self.tick_s = view.now_s
         decision = decide(view, settings, self.memory or Memory(), stop_by, wait_by)
-        if changes != self._changes:  # the lease timer adopted another role meanwhile: this tick's streaks are of the old one
+        if (
+            changes != self._changes
+        ):  # the lease timer adopted another role meanwhile: this tick's streaks are of the old one
             decision = replace(decision, memory=settle(decision.memory), actions=())
         self._persist(view, decision, revision, settings, stop_by)
         self._execute(view, decision)
@@ -130,9 +137,7 @@ class Agent(LeaseKeeper, OrderTaker):
                 self._demote(order, view.epoch)
             elif action is Action.REASSERT:
                 seen = view.peer_state.epoch if view.peer_state is not None else 0
-                self.dispatch(
-                    {"kind": "reassert", "rule": decision.rule, "reason": decision.why, "seen_epoch": seen}
-                )
+                self.dispatch({"kind": "reassert", "rule": decision.rule, "reason": decision.why, "seen_epoch": seen})
             elif action is Action.RESTART_SERVICES:
                 self.watch_services()
             elif action is Action.SYNC_SETTINGS:

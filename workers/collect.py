@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, Callable
 
+from ftplugin.core.lease import CLOCK_STEP_S
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.rules import in_hours
 from ftplugin.core.settings import Settings
@@ -22,10 +23,11 @@ from ftplugin.core.view import (
     VipReading,
     VoteReading,
 )
+from ftplugin.standing import DRAIN, PAUSE, in_force
 
 from .ports import Ports
+from .standing import Standing
 
-CLOCK_STEP_S = 1.0  # the clocks' distance moved by more than this between two ticks: one was stepped (I-F)
 OWN_PROBE_S_MAX = 2.0
 NOTES = ("invite", "word", "pause", "drain", "ack_freeze")  # what portal, peer and administrator left for the agent
 
@@ -53,10 +55,16 @@ class Collector:
         self.ports = ports
         self._clocks: tuple[float, float] | None = None
         self._journalled: tuple[bool, int] = (False, 0)
+        self._standing = Standing(ports)
         self._notes: dict[str, dict[str, Any] | None] = {}
 
     def view(
-        self, read_facts: Callable[[], Facts], settings: Settings, timing: Timing, order: SwitchOrder | None = None
+        self,
+        read_facts: Callable[[], Facts],
+        settings: Settings,
+        timing: Timing,
+        order: SwitchOrder | None = None,
+        early: bool = False,
     ) -> ClusterView:
         """Everything known at this moment; takes at most the longest single limit (t).
 
@@ -72,20 +80,24 @@ class Collector:
         since_ack_s = self._acknowledged_s(started_s)
         calls.append(lambda: self._read_journal(settings, since_ack_s))
         calls += [_vote(ports, voter, timing.network_s) for voter in voters]
-        addressed = not settings.witness  # the nodes are asked at IP addresses; a witness's name may hang in the resolver
+        addressed = (
+            not settings.witness
+        )  # the nodes are asked at IP addresses; a witness's name may hang in the resolver
         results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5, last_here=addressed)
         now_s = ports.clock.now_s()
         facts = read_facts()
         peer: Probe | None = results[0] or _lost(started_s, now_s)
         votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[3:], strict=True))
-        self._journalled = results[2] or self._journalled  # a database that hangs costs no tick
+        hold, switches, stored = results[2] or (*self._journalled, None)  # a database that hangs costs no tick
+        self._journalled = hold, switches
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
         self._notes = notes = ports.runtime.fetch_many(NOTES)
         since_ack_s = self._acknowledged_s(now_s)
         word = notes["word"] or {}
         spoke_s = float(word["at_s"]) if word.get("boot_id") == ports.clock.boot_id else None
-        pause = self._still_valid(notes["pause"], now_s)
+        standing = self._standing.settle(stored, notes)
+        pause = in_force(standing[PAUSE], ports.clock.boot_id, now_s)
         return ClusterView(
             now_s=now_s,
             designation=facts.designation,
@@ -107,10 +119,11 @@ class Collector:
             services=facts.services,
             order=order,
             pause=Pause(owner=str(pause.get("owner", "")), reason=str(pause.get("reason", ""))) if pause else None,
-            drained=notes["drain"] is not None,
+            drained=standing[DRAIN] is not None,
             manual_hold=self._journalled[0],
             freeze_acknowledged=since_ack_s is not None and since_ack_s <= timing.stale_s + timing.timeout_s,
             clock_stepped=self._stepped(),
+            early=early,
             in_failback_hours=self._in_hours(settings),
             switches=self._journalled[1],
             retry_after_s=facts.retry_after_s,
@@ -121,16 +134,13 @@ class Collector:
             invited=_invited(notes["invite"], ports.clock.boot_id, now_s, timing),
         )
 
-    def _still_valid(self, document: dict[str, Any] | None, now_s: float) -> dict[str, Any] | None:
-        """A pause ends by itself at its expiry; one without expiry lasts until it is resumed."""
-        until_s = (document or {}).get("until_s")
-        ended = until_s is not None and (document or {}).get("boot_id") == self.ports.clock.boot_id and now_s >= until_s
-        return None if ended else document
-
-    def _read_journal(self, settings: Settings, since_ack_s: float | None) -> tuple[bool, int]:
-        """(manual hold, automatic switches in the window or since the last acknowledgement)."""
+    def _read_journal(
+        self, settings: Settings, since_ack_s: float | None
+    ) -> tuple[bool, int, dict[str, dict[str, Any]] | None]:
+        """(manual hold, automatic switches in the window or since the last acknowledgement, pause and drain)."""
         window_s = settings.flap_window_s if since_ack_s is None else min(settings.flap_window_s, since_ack_s)
-        return self.ports.journal.manual_hold(), self.ports.journal.automatic_switches(window_s)
+        journal = self.ports.journal
+        return journal.manual_hold(), journal.automatic_switches(window_s), journal.standing()
 
     def _acknowledged_s(self, now_s: float) -> float | None:
         """Seconds since an administrator acknowledged a freeze on this boot: switches before that no longer count."""

@@ -225,6 +225,8 @@ class SwitchRunner:
             record = self.ports.runtime.read_role()
             if record is None or record.role is not Role.ACTIVE or record.deadline_s <= self.ports.clock.now_s():
                 return {"outcome": "refused", "detail": "this server is no longer active", "switch_id": run.switch_id}
+            if not self._majority_is_mine(timing, designation):
+                return {"outcome": "refused", "detail": "a majority of voters is not held", "switch_id": run.switch_id}
             epoch = next_epoch(self.highest_seen(order), designation)
             if not run.begin(epoch):
                 return run.end("refused", Role.ACTIVE, "the journal cannot be written")
@@ -237,6 +239,15 @@ class SwitchRunner:
             return run.end("done", Role.ACTIVE, ", ".join(f"{r.name} {r.state}" for r in said) or "no services")
         finally:
             self._busy.release()
+
+    def _majority_is_mine(self, timing: Timing, designation: Designation) -> bool:
+        """With a witness a survivor that holds no majority may not overwrite the votes of the one that does (5.4)."""
+        names = list(self.ports.votes.names())
+        if len(names) < 3:
+            return True
+        ask = [bind(lambda n: self.ports.votes.reading(n, timing.network_s), name) for name in names]
+        readings = self.ports.runner.side_by_side(ask, timing.network_s + 0.1)
+        return len([r for r in readings if r is not None and r.owner == designation]) >= 2
 
     def restart(self, service: ServicePort, epoch: int) -> dict[str, Any]:
         """W1: restart one service in the role that this node has when its turn comes, not the one it had when asked."""

@@ -6,7 +6,7 @@ from typing import Callable
 
 from ftplugin.core.diagnosis import peer_is_heard, stall_limit_s
 from ftplugin.core.hysteresis import Memory
-from ftplugin.core.lease import contact_s, lease_deadline_s
+from ftplugin.core.lease import clocks_agree, contact_s, lease_deadline_s
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, SettingsError
 from ftplugin.core.terms import Phase, Role
@@ -14,6 +14,7 @@ from ftplugin.core.timing import Timing
 
 from .collect import known_lan
 from .node_role import NodeRole
+from .ports import ServicePort
 
 SKIP_SHARE = 0.6  # of the renewal period: so soon after a renewal the timer's turn is left out
 LONG_SHARE = 0.6  # of the lease: with so much of it left, a tick that follows the timer closely does not renew again
@@ -29,7 +30,8 @@ class LeaseKeeper(NodeRole):
         True when this node is active and its lease was renewed.
 
         Not renewed: a lease that has run out (it is never revived), without a tick for 2 T, when a higher epoch was seen,
-        when a start makes no progress, without a majority (with a witness), or while the own Redis is silent.
+        when a start makes no progress, without a majority (with a witness), while the own Redis is silent, or when the
+        peer took over while this host stood still.
         """
         revision, settings, timing, _ = self.settings()
         try:
@@ -46,10 +48,13 @@ class LeaseKeeper(NodeRole):
             return False
         if at_once:
             self._publish_contact()
-        if now_s - self._renewed_s < timing.renew_s * SKIP_SHARE:
+        verified = self.clocks_agree()
+        if verified and now_s - self._renewed_s < timing.renew_s * SKIP_SHARE:
             if not at_once or self.deadline_s - now_s >= timing.lease_s * LONG_SHARE:
                 return True
         if not self.resolved or not self._may_renew(record, now_s, timing):
+            return False
+        if not verified and not self._verify(record, timing):
             return False
         before_s = self.ports.clock.now_s()
         quorum = len(list(self.ports.votes.names())) >= 3
@@ -58,18 +63,62 @@ class LeaseKeeper(NodeRole):
         deadline_s = self._deadline_s(before_s, settings, timing)
         if self.ports.clock.now_s() >= self.deadline_s:
             return False  # it ran out while the voters were asked
-        if self.ports.runtime.renew(record.epoch, deadline_s, self.ports.clock.boot_id) != "ok":
+        if not self._write_lease(record.epoch, deadline_s):
             return False
         if self.record.epoch == record.epoch and self.record.role is Role.ACTIVE:
             self.deadline_s, self._renewed_s = deadline_s, before_s
             self.renewed = (revision, self.ports.settings.mark())
         if not quorum:  # the lease is the node's own; the votes only show the peer that it is alive and connected
             self._renew_votes(record.epoch, timing, timing.renew_s / 2)
-        for service in self.ports.services:
-            service.renew(record.epoch, deadline_s - self.ports.clock.now_s())
+        self._renew_services(record.epoch, deadline_s, timing.renew_s / 2)
         if timing.renew_s >= SAVE_LEASE_RENEW_S_MIN:
             self.ports.journal.save_lease(record.epoch, deadline_s, self.ports.clock.boot_id)
         return True
+
+    def _renew_services(self, epoch: int, deadline_s: float, limit_s: float) -> None:
+        """Hand the lease on. A service that hangs must cost neither a renewal nor the tick that waits here."""
+
+        def hand_on(service: ServicePort) -> Callable[[], None]:
+            return lambda: service.renew(epoch, deadline_s - self.ports.clock.now_s(), limit_s)
+
+        calls = [hand_on(service) for service in self.ports.services]
+        self.ports.runner.side_by_side(calls, limit_s + 0.05, last_here=True)
+
+    def _write_lease(self, epoch: int, deadline_s: float) -> bool:
+        clock = self.ports.clock
+        ahead_s = clock.wall_s() - clock.now_s()
+        return self.ports.runtime.renew(epoch, deadline_s, clock.boot_id, ahead_s) == "ok"
+
+    def clocks_agree(self) -> bool:
+        """Whether no clock made a step since the last renewal."""
+        clock = self.ports.clock
+        agree = clocks_agree(self.record.wall_ahead_s, clock.wall_s(), clock.now_s())
+        if agree:
+            self._stepped_s = None
+        return agree
+
+    def _verify(self, record: RoleRecord, timing: Timing) -> bool:
+        """A clock made a step since the last renewal; this host may have stood still, and its lease be over for everybody
+        else. Asks the peer before the portal may say ACTIVE again (spec 3, I-F). A silent peer may be dead, so it contradicts
+        nothing once the LAN has answered since; with a witness the majority still has to renew."""
+        first = self._stepped_s is None  # timer and tick may both get here
+        stepped_s = self._stepped_s = self.ports.clock.now_s() if self._stepped_s is None else self._stepped_s
+        said = self.ports.peer.state(timing.network_s).state
+        if said is None:
+            lan = self.ports.lan.reading()
+            if lan.asked and (lan.seen_s is None or lan.seen_s < stepped_s):
+                return False  # isolated, for all that is known; asked again at the next turn
+        if said is None or said.role is not Role.ACTIVE or said.epoch <= record.epoch:
+            if first or said is None:
+                self.ports.log.report("agent", "a clock of this server made a step; its role was verified and holds")
+            return True
+        text = (
+            f"this server stood still; meanwhile the other became active under epoch {said.epoch}: the lease ends now"
+        )
+        self.ports.log.report("agent", text)
+        self.deadline_s = self.ports.clock.now_s()
+        self._write_lease(record.epoch, self.deadline_s)  # the guard reads it at its next poll
+        return False
 
     def _watch_votes(self, timing: Timing) -> None:
         """Keeps watching since when each voter stands still, closer than the ticks do (5.4)."""

@@ -35,7 +35,7 @@ class NotReady(RuntimeError):
 class AgentLike(Protocol):
     """What the tasks need of ``workers.agent.Agent``."""
 
-    def tick(self) -> Any: ...
+    def tick(self, *, early: bool = False) -> Any: ...
 
     def probe_vip(self) -> Any: ...
 
@@ -85,6 +85,8 @@ class Node:
         self._running: dict[str, threading.Lock] = {}
         self._failed: dict[str, str] = {}
         self._threads: list[Periodic] = []
+        self._early: threading.Timer | None = None
+        self._stopped = False
         self._lock_fd: int | None = None
         self.dispatch = CeleryDispatch(app, self.keys.queue("switch"))
 
@@ -142,6 +144,9 @@ class Node:
             time.sleep(RETRY_S)
 
     def stop(self) -> None:
+        self._stopped = True
+        if self._early is not None:
+            self._early.cancel()
         for thread in self._threads:
             thread.stop()
         if self._parts is not None:
@@ -174,19 +179,37 @@ class Node:
         finally:
             lock.release()
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, *, early: bool = False) -> None:
         """One tick, never two at once. With t = T and a dead peer each tick takes a whole interval: the next one is then
-        due a moment before this one ends and waits for it, since a skipped tick would double the failover time."""
-        self.run_once("heartbeat", self.tick, wait_s=self.settings().interval_s / 2)
+        due a moment before this one ends and waits for it, since a skipped tick would double the failover time.
 
-    def tick(self) -> None:
+        early: asked for by the tick before, in suspect mode. It waits for none, since the one that runs asks again.
+        """
+        if early:
+            self.run_once("heartbeat", lambda: self.tick(early=True))
+        else:
+            self.run_once("heartbeat", self.tick, wait_s=self.settings().interval_s / 2)
+
+    def tick(self, *, early: bool = False) -> None:
         """One heartbeat; remembers when it was completed, for the liveness check."""
+        if self._early is not None:
+            self._early.cancel()
         self.tick_started_s = time.monotonic()
         try:
-            self.agent.tick()
+            decision = self.agent.tick(early=True) if early else self.agent.tick()
             self.last_tick_s = time.monotonic()
         finally:
             self.tick_started_s = None
+        self._ask_again(getattr(decision, "again_in_s", None))
+
+    def _ask_again(self, in_s: float | None) -> None:
+        """Suspect mode: the next tick after so many seconds. A timer of this process: beat keeps its grid, and a wish
+        that dies with the process only means that the grid's next tick is the next one."""
+        if in_s is None or self._stopped:
+            return
+        self._early = threading.Timer(in_s, self.heartbeat, kwargs={"early": True})
+        self._early.name, self._early.daemon = "suspect", True
+        self._early.start()
 
     def refuse(self, cause: str, what: str) -> None:
         """Log a message that is refused, and count it (the log port does); nothing else happens."""

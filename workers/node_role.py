@@ -41,6 +41,7 @@ class NodeRole:
         self.vip = VipReading()
         self.services: tuple[ServiceReading, ...] = ()
         self.lease_epoch = 0
+        self._stepped_s: float | None = None  # since when a clock's step waits for the role to be verified
         self._renewed_s = self._watched_s = float("-inf")
         self.renewed = (0, "")  # revision and mark of the settings under which the lease was last renewed
         self.published: dict[str, dict[str, Any]] = {}  # what the last tick wrote for portal and peer

@@ -113,9 +113,7 @@ class OrderTaker(NodeRole):
             "actor": wish.actor,
             "switch_id": switch_id,
         }
-        result = self.runner.promote(
-            {"action": Action.PROMOTE_CONFIRMED.name, **facts}, settings, timing, timing, me
-        )
+        result = self.runner.promote({"action": Action.PROMOTE_CONFIRMED.name, **facts}, settings, timing, timing, me)
         if result["outcome"] == "done":
             self.ports.journal.set_manual_hold(True)
         return result

@@ -132,7 +132,7 @@ class RuntimePort(Protocol):
     def write_role(self, record: RoleRecord) -> bool:
         """Store unless a higher epoch is stored or, for role active, a higher epoch was seen. One atomic step."""
 
-    def renew(self, epoch: int, deadline_s: float, boot_id: str) -> str:
+    def renew(self, epoch: int, deadline_s: float, boot_id: str, wall_ahead_s: float) -> str:
         """ "ok", "missing" (no record), "other" (another epoch or role is stored), "silent" (no answer)."""
 
     def see_epoch(self, epoch: int) -> bool: ...
@@ -149,6 +149,8 @@ class RuntimePort(Protocol):
         """Several documents in one round trip."""
 
     def fetch(self, name: str) -> dict[str, Any] | None: ...
+
+    def forget(self, name: str) -> bool: ...
 
     def fetch_many(self, names: Sequence[str]) -> dict[str, dict[str, Any] | None]:
         """Several documents in one round trip; all None when Redis does not answer."""
@@ -174,6 +176,9 @@ class JournalPort(Protocol):
 
     def last_role(self) -> RoleRecord | None:
         """Role, epoch, boot id and lease deadline as last journalled; None when unknown."""
+
+    def standing(self) -> dict[str, dict[str, Any]] | None:
+        """Pause and drain by name, those that are ordered; None when the database cannot be read."""
 
     def manual_hold(self) -> bool: ...
 
@@ -201,8 +206,8 @@ class ServicePort(Protocol):
         own: this node may own. False: it must end owning nothing, a start that still runs included.
         """
 
-    def renew(self, epoch: int, lease_left_s: float) -> None:
-        """Hand on the renewed lease to a service that checks it itself; others ignore it."""
+    def renew(self, epoch: int, lease_left_s: float, limit_s: float) -> None:
+        """Hand on the renewed lease to a service that checks it itself; others ignore it. Ends within ``limit_s``."""
 
 
 class LanPort(Protocol):

@@ -73,7 +73,10 @@ class Promotion:
         if probe.good:
             self._heard(good=True, clear=probe.state is not None and probe.state.clear)
             raise StepFailed("the peer answered the last probe")
-        wait_s = float(self.order.get("not_before_s", 0)) - self.ports.clock.now_s()
+        until_s = float(self.order.get("not_before_s", 0))
+        if probe.state is None:  # it will not confirm a fence: what may be waited for is waited for without the lock
+            until_s = max(until_s, float(self.order.get("passable_s", 0)) - self.timing.fence_s)
+        wait_s = until_s - self.ports.clock.now_s()
         if wait_s > 2 * self.timing.timeout_s:
             raise StepFailed(f"{wait_s:.1f} s too early")
         self.ports.clock.sleep(max(0.0, wait_s))
@@ -195,6 +198,7 @@ class Promotion:
             deadline_s=self.deadline_s,
             progress_s=clock.now_s(),
             since_wall_s=clock.wall_s(),
+            wall_ahead_s=clock.wall_s() - clock.now_s(),
         )
         return need(self.ports.runtime.write_role(record), "a higher epoch was seen meanwhile")
 

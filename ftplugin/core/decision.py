@@ -9,6 +9,7 @@ from .diagnosis import Diagnosis, diagnose
 from .hysteresis import Memory, advance, direct_path_cut
 from .policy import Action, Case, Refusal, Rule, not_before_s, passable_s, refusals, rule_for
 from .settings import Settings
+from .suspect import again_in_s
 from .terms import Role, SplitStance, VipDestination
 from .timing import Timing
 from .view import ClusterView
@@ -34,6 +35,7 @@ class Decision:
     passable_s: float = 0.0
     stance: SplitStance = SplitStance.NONE
     alarms: tuple[str, ...] = ()
+    again_in_s: float | None = None  # suspect mode: the next tick so soon after this one, not at the grid's next
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -84,6 +86,7 @@ def decide(
         passable_s=passable_s(case),
         stance=_stance(diagnosis, view, settings),
         alarms=_alarms(view, memory, settings, used),
+        again_in_s=again_in_s(case, refused),
     )
 
 

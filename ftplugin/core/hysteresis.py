@@ -103,16 +103,17 @@ def advance(memory: Memory, view: ClusterView, settings: Settings, timing: Timin
     ended_s = view.peer.ended_s if view.peer is not None else view.now_s
     combined = bad or vip_here
     own_ok = view.self_healthy
+    one = 0 if view.early else 1  # suspect mode hastens the count of bad probes alone: the others are counted in T
     return replace(
         memory,
         last_tick_s=view.now_s,
         bad_streak=memory.bad_streak + 1 if bad else 0,
         bad_since_s=(memory.bad_since_s if memory.bad_streak else ended_s) if bad else None,
-        nobody_streak=memory.nobody_streak + 1 if nobody_active(view, timing) else 0,
-        vip_self_streak=memory.vip_self_streak + 1 if vip_here else 0,
-        combined_streak=memory.combined_streak + 1 if combined else 0,
+        nobody_streak=memory.nobody_streak + one if nobody_active(view, timing) else 0,
+        vip_self_streak=memory.vip_self_streak + one if vip_here else 0,
+        combined_streak=memory.combined_streak + one if combined else 0,
         combined_since_s=(memory.combined_since_s if memory.combined_streak else ended_s) if combined else None,
-        own_ok_streak=memory.own_ok_streak + 1 if own_ok else 0,
+        own_ok_streak=memory.own_ok_streak + one if own_ok else 0,
         own_ok_since_s=(memory.own_ok_since_s if memory.own_ok_streak else view.now_s) if own_ok else None,
         frozen=_frozen(memory, view, settings),
     )

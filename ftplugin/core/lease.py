@@ -10,6 +10,8 @@ from __future__ import annotations
 from .terms import Designation
 from .timing import Timing
 
+CLOCK_STEP_S = 1.0  # the distance of two clocks moved by more than this: one made a step (I-F); slewing stays far below
+
 
 def next_epoch(seen: int, designation: Designation) -> int:
     """The lowest epoch of this node above ``seen``: 2*counter + (0 for server1, 1 for server2) (I-E)."""
@@ -25,6 +27,16 @@ def contact_s(lan_seen_s: float | None, vouched_s: float | None) -> float | None
     """When this node last knew itself connected: a reference host, or the peer's signed "standby, heard you" (I1)."""
     times = [t for t in (lan_seen_s, vouched_s) if t is not None]
     return max(times) if times else None
+
+
+def clocks_agree(wall_ahead_s: float | None, wall_s: float, now_s: float) -> bool:
+    """False when a clock made a step since the lease was renewed: the host may have been paused without CLOCK_BOOTTIME
+    counting it, as virtual machines are, so the lease may be long over and the role must be verified first (I-F, spec 3).
+
+    wall_ahead_s: of the role record; None: not known. wall_s, now_s: wall clock and CLOCK_BOOTTIME now. A wall clock that
+    was set has the same look; it costs one question to the peer, and decides nothing (I-H).
+    """
+    return wall_ahead_s is None or abs(wall_s - now_s - wall_ahead_s) <= CLOCK_STEP_S
 
 
 def lease_deadline_s(

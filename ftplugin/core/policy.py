@@ -251,14 +251,18 @@ def _streak(c: Case) -> str:
 
 
 def _hold(c: Case) -> str:
-    """Never sooner than (N-1)*T after the END of the first bad probe; the last probe's own limit may be waited inside."""
+    """Never sooner than (N-1)*T after the END of the first bad probe. The last probe and the fence of a silent peer take t and
+    min(t, 2 s) of it: held back for less than that, F1 would miss this tick and lose a whole T."""
     if c.rule not in (F1, C3) or c.view.invited:
         return ""
-    moment_s = not_before_s(c)
-    if c.view.peer_state is None:  # a silent peer cannot confirm a fence: wait until it has certainly stopped
-        moment_s = max(moment_s, passable_s(c))
-    left_s = moment_s - c.view.now_s
-    return f"{left_s:.1f} s until the old active server has certainly stopped" if left_s > c.timing.timeout_s else ""
+    left_s = certain_s(c) - c.view.now_s
+    waits_s = c.timing.timeout_s + (c.timing.fence_s if c.view.peer_state is None else 0.0)
+    return f"{left_s:.1f} s until the old active server has certainly stopped" if left_s > waits_s else ""
+
+
+def certain_s(c: Case) -> float:
+    """When F1 or C3 may end in a promotion: a silent peer cannot confirm a fence, so it must have stopped certainly."""
+    return max(not_before_s(c), passable_s(c)) if c.view.peer_state is None else not_before_s(c)
 
 
 def not_before_s(c: Case) -> float:

@@ -12,6 +12,7 @@ class RoleRecord:
     """The node's role as its Redis holds it. ``seen_epoch``: the highest epoch anybody commanded or showed.
 
     ``clear``: owns nothing. ``progress_s``: when a running start last moved. ``deadline_s`` counts on ``boot_id``'s clock.
+    ``wall_ahead_s``: how far the wall clock was ahead of CLOCK_BOOTTIME when the lease was last renewed.
     """
 
     role: Role = Role.UNDECIDED
@@ -23,6 +24,7 @@ class RoleRecord:
     clear: bool = False
     progress_s: float | None = None
     since_wall_s: float = 0.0
+    wall_ahead_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,7 +53,14 @@ def check(settings: Settings) -> list[Problem]:
     The rules between durations are asked only when each number is in its own bounds, since they would mislead else.
     """
     problems = list(_bounds(settings))
-    rules: list[Callable[[Settings], Iterator[Problem]]] = [_addresses, _vip, _balancer, _hosts, _times_of_day]
+    rules: list[Callable[[Settings], Iterator[Problem]]] = [
+        _addresses,
+        _vip,
+        _balancer,
+        _hosts,
+        _times_of_day,
+        _suspect,
+    ]
     if not problems:
         rules += [_timing]
     for rule in rules:
@@ -121,6 +128,16 @@ def _timing(settings: Settings) -> Iterator[Problem]:
             "threshold",
             f"(N-1)*T = {timing.hold_s:g} s should be longer than a portal restart ({s.portal_restart_s:g} s); "
             f"restarting the portal of the active server will cause a failover",
+        )
+
+
+def _suspect(settings: Settings) -> Iterator[Problem]:
+    """Suspect mode: off, or an interval that a heartbeat may have and that is no longer than T."""
+    value_s, longest_s = settings.suspect_interval_s, settings.interval_s
+    if value_s and not INTERVAL_S_MIN <= value_s <= longest_s:
+        yield _error(
+            "suspect_interval_s",
+            f"must be {INTERVAL_S_MIN:g} s to the heartbeat interval of {longest_s:g} s, not {value_s:g}; 0 turns it off",
         )
 
 

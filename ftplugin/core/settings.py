@@ -58,6 +58,7 @@ class Settings:
     timeout_s: float = 10.0  # t
     interval_s: float = 30.0  # T
     threshold: int = 5  # N
+    suspect_interval_s: float = 0.0  # between probes after a bad one; 0: off
     portal_restart_s: float = 60.0
     release_delay_s: float = 60.0
     service_stop_s: float = 5.0

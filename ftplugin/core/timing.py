@@ -102,16 +102,43 @@ def service_start_s(settings: Settings) -> float:
     return settings.cti_connect_s + CTI_STEP_S * (settings.cti_ports + settings.cti_devices)
 
 
+def suspect_saving_s(settings: Settings) -> float:
+    """Seconds by which suspect mode shortens the failover from a server that answers nothing any more.
+
+    Each of its probes takes t. Counted from the end of the first bad one, after which both may never be sooner than
+    hold = (N-1)*T and than hold + gap, when a silent server has certainly stopped (I-D, ``policy.passable_s``):
+
+        off   the N-th probe ends at hold, the last probe follows:          hold + max(t, gap)
+        on    N probes need (N-1)*p, p = max(suspect interval, t); the
+              last probe begins at the latest of that and hold - t, so ends
+              at hold + rest, rest = max(0, (N-1)*p + t - hold):            hold + max(rest, gap)
+
+    The saving is the difference, 0 when suspect mode is off. A server whose host still refuses connections fails its
+    probes at once: there the gain is the wait for the next tick of the grid, up to T, and depends on the phase alone.
+    """
+    if not settings.suspect_interval_s:
+        return 0.0
+    timing = Timing.of(settings)
+    probes_s = (settings.threshold - 1) * max(settings.suspect_interval_s, settings.timeout_s)
+    rest_s = max(0.0, probes_s + settings.timeout_s - timing.hold_s)
+    off_s, on_s = max(settings.timeout_s, timing.lan_gap_s), max(rest_s, timing.lan_gap_s)
+    return max(0.0, off_s - on_s)
+
+
 def expected_failover_s(settings: Settings) -> float:
-    """N*T + t + service start, at least the release delay (spec 6)."""
-    delay = settings.threshold * settings.interval_s + settings.timeout_s
+    """N*T + t + service start, at least the release delay (spec 6); less ``suspect_saving_s`` with suspect mode."""
+    delay = settings.threshold * settings.interval_s + settings.timeout_s - suspect_saving_s(settings)
     return max(delay, settings.release_delay_s) + service_start_s(settings)
 
 
 def worst_failover_s(settings: Settings, *, agent_only: bool = False) -> float:
-    """The bound of I-B; 2 T more when only the agent died."""
+    """The bound of I-B; 2 T more when only the agent died.
+
+    N*T + 2t + min(t, 2 s): up to T until the first bad probe begins, t until it ends, hold, the last probe, the fence.
+    With suspect mode the last probe lies inside the hold as far as ``suspect_saving_s`` says.
+    """
     s = settings
-    detect = s.threshold * s.interval_s + 2 * s.timeout_s + min(s.timeout_s, FENCE_S_MAX)
+    detect = s.threshold * s.interval_s + 2 * s.timeout_s + min(s.timeout_s, FENCE_S_MAX) - suspect_saving_s(s)
     bound = max(detect, s.release_delay_s) + service_start_s(s)
     return bound + (2 * s.interval_s if agent_only else 0.0)
 

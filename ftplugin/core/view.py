@@ -180,6 +180,7 @@ class ClusterView:
     retry_after_s: float | None = None
     stance: SplitStance = SplitStance.NONE
     clock_stepped: bool = False
+    early: bool = False  # a tick of suspect mode, between two of the grid
     in_failback_hours: bool = True
     invited: bool = False
     spoke_s: float | None = None  # when the peer last answered a switch sequence of this node

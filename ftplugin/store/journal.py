@@ -6,17 +6,17 @@ Methods answer False, or the last known value, when the database cannot be used:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from ftplugin.core.records import OpenSwitch, RoleRecord, StepResult
 from ftplugin.core.terms import Role
 
 from .database import Database, DatabaseUnreachable
-from .tables import NODE, STEP, SWITCH
+from .tables import NODE, STANDING, STEP, SWITCH
 
 T = TypeVar("T")
 _FACTS = select(NODE).where(NODE.c.id == 1)
@@ -160,6 +160,26 @@ class SqlJournal:
 
         return self._try(write, False)
 
+    def standing(self) -> dict[str, dict[str, Any]] | None:
+        """Pause and drain by name, those that are ordered; None when the database cannot be read."""
+
+        def read(connection: Connection) -> dict[str, dict[str, Any]] | None:
+            rows = connection.execute(select(STANDING.c.name, STANDING.c.document)).all()
+            return {row.name: dict(row.document) for row in rows}
+
+        return self._try(read, None)
+
+    def set_standing(self, name: str, document: Mapping[str, Any] | None) -> bool:
+        """Keep a pause or drain, None ends it. True: it is on the disk."""
+
+        def write(connection: Connection) -> bool:
+            connection.execute(delete(STANDING).where(STANDING.c.name == name))
+            if document is not None:
+                connection.execute(insert(STANDING).values(name=name, document=dict(document)))
+            return True
+
+        return self._try(write, False)
+
     def automatic_switches(self, window_s: float) -> int:
         """Promotions done without an administrator in the last ``window_s`` seconds of the wall clock (spec 5.6)."""
 
@@ -169,7 +189,9 @@ class SqlJournal:
                 SWITCH.c.outcome == "done",
                 SWITCH.c.actor == "",
                 SWITCH.c.rule.not_in(("C2", "C3")),  # a start is no flapping
-                SWITCH.c.started_wall_s.between(self._wall_s() - window_s, self._wall_s()),  # not those of a clock set back since
+                SWITCH.c.started_wall_s.between(
+                    self._wall_s() - window_s, self._wall_s()
+                ),  # not those of a clock set back since
             )
             return connection.scalar(query) or 0
 

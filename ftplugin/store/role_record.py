@@ -38,6 +38,7 @@ def record_of(stored: Mapping[str, str]) -> RoleRecord:
         clear=stored.get("clear") == "1",
         progress_s=number_of(stored.get("progress_s")),
         since_wall_s=float(stored.get("since_wall_s") or 0),
+        wall_ahead_s=number_of(stored.get("wall_ahead_s")),
     )
 
 

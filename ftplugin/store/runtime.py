@@ -40,7 +40,7 @@ def connect(url: str, limit_s: float = LIMIT_S, **options: Any) -> redis.Redis:
     )
 
 
-# KEYS: role. ARGV: role phase epoch boot_id deadline clear progress since. Refuses a lower epoch than stored, and an
+# KEYS: role. ARGV: role phase epoch boot_id deadline clear progress since wall_ahead. Refuses a lower epoch than stored, and an
 # active role below an epoch that was seen: a node that promised to stay standby cannot become active under an older one.
 _WRITE = """
 local stored = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
@@ -49,17 +49,18 @@ local epoch = tonumber(ARGV[3])
 if epoch < stored then return 0 end
 if ARGV[1] == 'active' and epoch < seen then return 0 end
 redis.call('HSET', KEYS[1], 'role', ARGV[1], 'phase', ARGV[2], 'epoch', ARGV[3], 'boot_id', ARGV[4],
-  'deadline_s', ARGV[5], 'clear', ARGV[6], 'progress_s', ARGV[7], 'since_wall_s', ARGV[8])
+  'deadline_s', ARGV[5], 'clear', ARGV[6], 'progress_s', ARGV[7], 'since_wall_s', ARGV[8],
+  'wall_ahead_s', ARGV[9])
 if epoch > seen then redis.call('HSET', KEYS[1], 'seen_epoch', ARGV[3]) end
 return 1
 """
-# KEYS: role. ARGV: epoch deadline boot_id.
+# KEYS: role. ARGV: epoch deadline boot_id wall_ahead.
 _RENEW = """
 local stored = redis.call('HGET', KEYS[1], 'epoch')
 if not stored then return 'missing' end
 if tonumber(stored) ~= tonumber(ARGV[1]) or redis.call('HGET', KEYS[1], 'role') ~= 'active' then return 'other' end
 if tonumber(redis.call('HGET', KEYS[1], 'seen_epoch') or '0') > tonumber(ARGV[1]) then return 'other' end
-redis.call('HSET', KEYS[1], 'deadline_s', ARGV[2], 'boot_id', ARGV[3])
+redis.call('HSET', KEYS[1], 'deadline_s', ARGV[2], 'boot_id', ARGV[3], 'wall_ahead_s', ARGV[4])
 return 'ok'
 """
 _SEE = """
@@ -73,6 +74,10 @@ if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '-1') ~= tonumber(ARGV[1]) t
 redis.call('HSET', KEYS[1], 'phase', ARGV[2], 'progress_s', ARGV[3])
 return 1
 """
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else repr(value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,14 +128,14 @@ class RuntimeStore:
 
     def write_role(self, record: RoleRecord) -> bool:
         """Store the record in one atomic step; False when refused or Redis did not answer."""
-        progress = "" if record.progress_s is None else repr(record.progress_s)
+        progress = _text(record.progress_s)
         arguments = [record.role, record.phase, record.epoch, record.boot_id, repr(record.deadline_s)]
-        arguments += [int(record.clear), progress, repr(record.since_wall_s)]
+        arguments += [int(record.clear), progress, repr(record.since_wall_s), _text(record.wall_ahead_s)]
         return bool(self._run(self._write, *arguments) == 1)
 
-    def renew(self, epoch: int, deadline_s: float, boot_id: str) -> str:
+    def renew(self, epoch: int, deadline_s: float, boot_id: str, wall_ahead_s: float) -> str:
         """ "ok", "missing", "other" (another epoch or role is stored) or "silent" (no answer)."""
-        answer = self._run(self._renew, epoch, repr(deadline_s), boot_id)
+        answer = self._run(self._renew, epoch, repr(deadline_s), boot_id, repr(wall_ahead_s))
         return "silent" if answer is None else str(answer)
 
     def see_epoch(self, epoch: int) -> bool:

@@ -67,6 +67,14 @@ NODE = Table(
     Column("manual_hold", Boolean, nullable=False, default=False),
 )
 
+# A pause or a drain of this node, until it is ended or its time is over; apart from the settings (spec 5.6).
+STANDING = Table(
+    "ft_standing",
+    METADATA,
+    Column("name", String(20), primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
 # A countable event: a refused message, a lost lease, a settings conflict.
 EVENT = Table(
     "ft_event",

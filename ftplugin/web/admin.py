@@ -32,7 +32,7 @@ from ftplugin.status import new_order, order_problem, status_of
 from ftplugin.store.database import DatabaseUnreachable
 from ftplugin.store.settings_store import Conflict, Contradictions, WarningsNeedReason
 
-from .forms import SECTIONS, ActionForm, SettingsForm, SwitchForm, filled
+from .forms import SECTIONS, ActionForm, DrainForm, PauseForm, SettingsForm, SwitchForm, filled
 
 REFRESH_MS = 2000
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
@@ -41,6 +41,8 @@ View = Callable[[], Any]
 
 def make_blueprint() -> Blueprint:
     """The blueprint ``ft_admin``, below ``<prefix>/admin``."""
+    from . import maintenance  # its pages are parts of this one
+
     blueprint = Blueprint(
         "ft_admin", __name__, url_prefix="/admin", template_folder="templates", static_folder="static"
     )
@@ -52,6 +54,10 @@ def make_blueprint() -> Blueprint:
         ("/switch", "switch", "operate", switch, ["POST"]),
         ("/release-hold", "release_hold", "operate", release_hold, ["POST"]),
         ("/acknowledge-freeze", "acknowledge_freeze", "operate", acknowledge_freeze, ["POST"]),
+        ("/pause", "pause", "operate", maintenance.pause, ["POST"]),
+        ("/resume", "resume", "operate", maintenance.resume, ["POST"]),
+        ("/drain", "drain", "operate", maintenance.drain, ["POST"]),
+        ("/undrain", "undrain", "operate", maintenance.undrain, ["POST"]),
         ("/log", "log", "view", log, ["GET"]),
     )
     for path, name, permission, view, methods in rules:
@@ -94,7 +100,7 @@ def _allowed(ft: Portal, permission: str) -> Any:
     return make_response(manager.unauthorized())
 
 
-def _actor() -> str:
+def actor_name() -> str:
     """Who is at the page; never empty, since an empty actor means an automatic switch."""
     if getattr(current_app, "login_manager", None) is not None:
         from flask_login import current_user
@@ -120,7 +126,7 @@ def _clock(wall_s: object) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))
 
 
-def _page(form: SettingsForm, code: int = 200, **values: Any) -> Response:
+def show_page(form: SettingsForm, code: int = 200, **values: Any) -> Response:
     ft = portal()
     page = render_template(
         "ftplugin/index.html",
@@ -132,7 +138,7 @@ def _page(form: SettingsForm, code: int = 200, **values: Any) -> Response:
         clock=_clock,
         refresh_ms=REFRESH_MS,
         days=ft.report.days(),
-        **values,
+        **{"pause_form": PauseForm(formdata=None), "drain_form": DrainForm(formdata=None), **values},
     )
     return make_response(page, code)
 
@@ -140,7 +146,7 @@ def _page(form: SettingsForm, code: int = 200, **values: Any) -> Response:
 def index() -> Response:
     """The page."""
     revision, settings = portal().settings.current()
-    return _page(filled(settings, revision))
+    return show_page(filled(settings, revision))
 
 
 def status() -> Response:
@@ -155,33 +161,33 @@ def save() -> Any:
     """Save the settings, or show the page again with what is wrong beside its field."""
     ft, form = portal(), SettingsForm()
     if not form.validate_on_submit():
-        return _page(form, 400, notice=_csrf_text(form) or "Nothing was saved: look at the marked fields.")
+        return show_page(form, 400, notice=csrf_text(form) or "Nothing was saved: look at the marked fields.")
     base = form.base_revision.data or ""
     if not base.isdecimal() or len(base) > 9:
-        return _page(form, 400, notice="Nothing was saved: the form has no base revision. Open the page again.")
+        return show_page(form, 400, notice="Nothing was saved: the form has no base revision. Open the page again.")
     try:
-        revision = ft.settings.save(form.values(), _actor(), int(base), form.override_reason.data or "")
+        revision = ft.settings.save(form.values(), actor_name(), int(base), form.override_reason.data or "")
     except Contradictions as error:
         for problem in error.problems:
             if problem.field in form:
                 form.add_error(problem.field, problem.message)
         own = [p.message for p in error.problems if p.field not in form]
-        return _page(form, 400, notice="Nothing was saved: look at the marked fields.", own_errors=own)
+        return show_page(form, 400, notice="Nothing was saved: look at the marked fields.", own_errors=own)
     except WarningsNeedReason as error:
-        return _page(form, 400, warnings=_by_field(error.problems))
+        return show_page(form, 400, warnings=_by_field(error.problems))
     except Conflict as error:
         changed = _differences(ft, form)
-        return _page(form, 409, notice=f"Nothing was saved: {error}.", changed=changed)
+        return show_page(form, 409, notice=f"Nothing was saved: {error}.", changed=changed)
     except (DatabaseUnreachable, SQLAlchemyError) as error:
         ft.report.line(SOURCE, f"settings not saved: {error}")
-        return _page(form, 503, notice=f"Nothing was saved: the database {ft.database.shown_url} did not take it.")
+        return show_page(form, 503, notice=f"Nothing was saved: the database {ft.database.shown_url} did not take it.")
     why = f", against warnings: {form.override_reason.data}" if form.override_reason.data else ""
-    ft.report.line(SOURCE, f"settings revision {revision} saved by {_actor()}{why}")
+    ft.report.line(SOURCE, f"settings revision {revision} saved by {actor_name()}{why}")
     flash(f"Saved as revision {revision}.", "ft")
     return redirect(url_for("ft_admin.index"))
 
 
-def _csrf_text(form: Any) -> str:
+def csrf_text(form: Any) -> str:
     if not form.csrf_token.errors:
         return ""
     return f"Nothing was done: the form was too old or came from elsewhere ({form.csrf_token.errors[0]}). Try again."
@@ -227,12 +233,12 @@ def switch() -> Any:
     ft, form = portal(), SwitchForm()
     target, status_now = _designation(form.target.data), status_of(ft)
     if not form.validate_on_submit():
-        return _confirm_page(form, target, status_now, _csrf_text(form), 400)
+        return _confirm_page(form, target, status_now, csrf_text(form), 400)
     expected = form.expected_active.data or None
     problem = order_problem(status_now, target, expected)
     if problem:
         return _confirm_page(form, target, status_now, problem, 409)
-    order = new_order(target, expected, _actor(), form.reason.data or "")
+    order = new_order(target, expected, actor_name(), form.reason.data or "")
     refused = ft.producer.switch(order)
     if refused:
         return _confirm_page(form, target, status_now, f"The order was not taken: {refused}.", 503)
@@ -241,14 +247,15 @@ def switch() -> Any:
     return redirect(url_for("ft_admin.index"))
 
 
-def _button(done: Callable[[Portal], bool], text: str, failed: str, command: str) -> Any:
-    """``command``: what the switch worker tells the other server, since this counts for both."""
+def press_button(done: Callable[[Portal], bool], text: str, failed: str, command: str) -> Any:
+    """``command``: what the switch worker tells the other server, since this counts for both; "" for what does not."""
     ft, form = portal(), ActionForm()
     if not form.validate_on_submit():
-        flash(_csrf_text(form), "ft-error")
+        flash(csrf_text(form), "ft-error")
     elif done(ft):
-        ft.report.line(SOURCE, f"{text} by {_actor()}")
-        told = ft.producer.switch({"kind": "tell_peer", "command": command, "actor": _actor()})
+        ft.report.line(SOURCE, f"{text} by {actor_name()}")
+        order = {"kind": "tell_peer", "command": command, "actor": actor_name()}
+        told = ft.producer.switch(order) if command else ""
         flash(f"Done: {text}." + (f" The other server was not told: {told}." if told else ""), "ft")
     else:
         flash(failed, "ft-error")
@@ -257,7 +264,7 @@ def _button(done: Callable[[Portal], bool], text: str, failed: str, command: str
 
 def release_hold() -> Any:
     """End the hold of B1 and F2 that a switchover left (M1), on both servers."""
-    return _button(
+    return press_button(
         lambda ft: ft.journal.set_manual_hold(False),
         "manual hold released",
         "The database did not take it; the hold is still on.",
@@ -267,9 +274,9 @@ def release_hold() -> Any:
 
 def acknowledge_freeze() -> Any:
     """Let automatic switches go on after the flap budget was used up (spec 5.6)."""
-    actor, clock = _actor(), portal().clock
+    actor, clock = actor_name(), portal().clock
     document = {"actor": actor, "at_s": clock.now_s(), "boot_id": clock.boot_id}
-    return _button(
+    return press_button(
         lambda ft: ft.runtime.publish("ack_freeze", document),
         "freeze acknowledged",
         "The Redis of this server did not take it; the freeze is still on.",

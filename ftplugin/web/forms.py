@@ -12,6 +12,7 @@ from wtforms.validators import InputRequired, Length
 
 from ftplugin.core.settings import NAMES, Settings
 from ftplugin.core.terms import BalancerKind
+from ftplugin.standing import MINUTES_MAX, OrderError
 
 REASON_CHARS_MAX = 500
 
@@ -63,6 +64,7 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             Row("timeout_s", "Heartbeat timeout (t)", "At most T; at least the slowest health check + 3 s.", "s"),
             Row("interval_s", "Heartbeat interval (T)", "0.2 to 3600.", "s"),
             Row("threshold", "Consecutive failures/successes to switch (N)", "At least 2; as in the balancer."),
+            Row("suspect_interval_s", "Interval after a bad heartbeat", "Suspect mode: 0.2 to T; 0: off.", "s"),
             Row("portal_restart_s", "Portal restart time", "", "s"),
             Row("release_delay_s", "Call manager release delay", "", "s"),
         ),
@@ -155,9 +157,29 @@ class SwitchForm(SafeForm):
 
     target = HiddenField()
     expected_active = HiddenField()
-    reason = StringField(
-        "Reason", validators=[InputRequired("Say why; it is recorded."), Length(max=REASON_CHARS_MAX)]
-    )
+    reason = StringField("Reason", validators=[InputRequired("Say why; it is recorded."), Length(max=REASON_CHARS_MAX)])
+
+
+class PauseForm(SafeForm):
+    """Pause of automatic switching on both servers; the rules are in ``ftplugin.standing``."""
+
+    reason = StringField("Reason")
+    minutes = StringField("Minutes")
+
+    def minutes_given(self) -> int | None:
+        """The minutes, None when the field is empty. Raises OrderError naming the field."""
+        text = (self.minutes.data or "").strip()
+        if not text:
+            return None
+        if not (text.isascii() and text.isdecimal() and len(text) < 10):
+            raise OrderError("minutes", f"must be a whole number from 1 to {MINUTES_MAX}, or empty, not {text[:40]!r}")
+        return int(text)
+
+
+class DrainForm(SafeForm):
+    """Drain of this server."""
+
+    reason = StringField("Reason")
 
 
 class ActionForm(SafeForm):

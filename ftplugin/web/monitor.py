@@ -1,8 +1,8 @@
 """Monitor pages (spec 3, guide 5.2): what balancers and the peer's heartbeat ask. No login, no session, no database.
 
 ``/active`` and ``/standby`` are 200 exactly when ``mod=FT`` says that word. ``/live``: the portal answers. ``/ready``
-says that this node can do its part: its Redis answers, its agent has ticked within 2 T, and, when the servers switch on
-an application error, its health checks are good.
+says that this node can do its part: it is not drained, its Redis answers, its agent has ticked within 2 T, and, when the
+servers switch on an application error, its health checks are good.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ftplugin import protocol
 from ftplugin.core.terms import Designation
 from ftplugin.core.timing import Timing
 from ftplugin.extension import Portal, portal
+from ftplugin.standing import DRAIN
 from ftplugin.state import AGENT, HEALTH, agent_age_s, health_of, node_state
 from ftplugin.store.runtime import Snapshot
 
@@ -163,12 +164,13 @@ def ready() -> Response:
 
 
 def _not_ready(ft: Portal) -> list[str]:
-    snapshot = ft.runtime.snapshot((AGENT, HEALTH))
+    snapshot = ft.runtime.snapshot((AGENT, HEALTH, DRAIN))
     if snapshot.role is None:
         return ["the node's Redis did not answer"]
     _, settings = ft.settings.cached()
     now_s = ft.clock.now_s()
-    reasons = []
+    drain = snapshot.documents.get(DRAIN)
+    reasons = [f"drained by {drain.get('owner', '')}"] if drain else []
     age_s = agent_age_s(snapshot.documents.get(AGENT), ft.clock.boot_id, now_s)
     if age_s is None or age_s > Timing.of(settings).stale_s:
         reasons.append("the agent has not ticked" + ("" if age_s is None else f" for {age_s:.0f} s"))

@@ -17,6 +17,7 @@ from ftplugin import protocol
 from ftplugin.core.lease import epoch_owner
 from ftplugin.core.terms import Designation
 from ftplugin.extension import SOURCE, Portal, portal
+from ftplugin.standing import PAUSE, OrderError
 from ftplugin.state import AGENT
 
 from .monitor import answer_snapshot, read_ask, sign_state
@@ -144,15 +145,22 @@ def _notice(ft: Portal, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     if name == "release_hold":
         kept = ft.journal.set_manual_hold(False)
     elif name == "pause":
-        kept = ft.pause(actor, reason, body.get("minutes") if isinstance(body.get("minutes"), int) else None)
+        kept = _pause(ft, actor, reason, body.get("minutes"))
     elif name == "resume":
-        kept = ft.runtime.forget("pause")
+        kept = ft.end(PAUSE)
     elif name == "acknowledge_freeze":
         kept = ft.runtime.publish("ack_freeze", {"actor": actor, **stamp})
     else:
         kept = ft.runtime.publish("invite", {"epoch": body.get("epoch"), **stamp})
     ft.report.line(SOURCE, f"{NOTICES[name]}{f' (by {actor})' if actor else ''}")
     return _taken("" if kept else "it could not be stored")
+
+
+def _pause(ft: Portal, actor: str, reason: str, minutes: object) -> bool:
+    try:
+        return ft.pause(actor, reason, minutes if isinstance(minutes, int) else None)
+    except OrderError as error:
+        raise protocol.ProtocolError("unreadable", f"pause: {error}") from None
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

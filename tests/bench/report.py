@@ -57,13 +57,21 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def keep(sections: dict[str, dict[str, Any]], order: list[str]) -> None:
-    """Put new sections beside those measured before on the same machine, and write both files."""
-    facts = machine()
+def former() -> dict[str, dict[str, Any]]:
+    """Sections measured before on the same machine."""
     known = json.loads(RAW.read_text()) if RAW.exists() else {}
-    former = known.get("sections", {}) if known.get("machine") == facts else {}
-    merged = former | sections
-    document = {"machine": facts, "sections": {name: merged[name] for name in order if name in merged}}
+    found: dict[str, dict[str, Any]] = known.get("sections", {}) if known.get("machine") == machine() else {}
+    return found
+
+
+def keep(sections: dict[str, dict[str, Any]], order: list[str]) -> None:
+    """Put new sections beside those measured before on the same machine, and write both files.
+
+    ``order``: of those named in it; others, as those of the lab, come after them in the order in which they came first.
+    """
+    merged = former() | sections
+    names = [name for name in order if name in merged] + [name for name in merged if name not in order]
+    document = {"machine": machine(), "sections": {name: merged[name] for name in names}}
     RAW.parent.mkdir(exist_ok=True)
     RAW.write_text(json.dumps(document, indent=1) + "\n")
     DOCUMENT.write_text(render(document))

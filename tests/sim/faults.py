@@ -97,7 +97,15 @@ def freeze_node(world: World, node: Node, lasts: float) -> None:
     _freeze(world, node, ALL, lasts)
 
 
-def _freeze(world: World, node: Node, names: tuple[str, ...], lasts: float) -> None:
+def pause_host(world: World, node: Node, lasts: float) -> None:
+    """A virtual machine is paused: CLOCK_BOOTTIME stands still, and the hypervisor sets the wall clock at the end."""
+    boots = node.boots
+    _freeze(world, node, ALL, lasts, lambda: node.stand_still(lasts) if node.boots == boots else None)
+
+
+def _freeze(
+    world: World, node: Node, names: tuple[str, ...], lasts: float, before_thaw: Callable[[], None] = lambda: None
+) -> None:
     names = tuple(n for n in names if node.up and node.processes[n].alive and not node.processes[n].frozen)
     boots = node.boots
     processes = [node.processes[n] for n in names]
@@ -105,6 +113,7 @@ def _freeze(world: World, node: Node, names: tuple[str, ...], lasts: float) -> N
 
     def thaw() -> None:
         if node.up and node.boots == boots:
+            before_thaw()
             node.thaw(tuple(n for n, p in zip(names, processes, strict=True) if node.processes[n] is p))
 
     world.kernel.at(world.now + lasts, thaw)
@@ -167,11 +176,11 @@ def tick_hang(world: World, node: Node, lasts: float) -> None:
 def pause(world: World, node: Node, lasts: float) -> None:
     """An administrator pauses automatic switching on both nodes, then resumes."""
     for n in world.nodes.values():
-        n.redis.documents["pause"] = {"owner": "admin", "reason": "test"}
+        n.disk.standing["pause"] = {"owner": "admin", "reason": "test"}
 
     def resume() -> None:
         for n in world.nodes.values():
-            n.redis.documents.pop("pause", None)
+            n.disk.standing.pop("pause", None)
 
     world.kernel.at(world.now + lasts, resume)
 
@@ -193,7 +202,7 @@ def switchover(world: World, node: Node, lasts: float) -> None:
 FAULTS: tuple[Callable[[World, Node, float], None], ...] = (
     lan_cut, link_cut, one_way, witness_cut, witness_down, witness_wipe, gateway_reboot, loss, delay, crash, boot_both,
     freeze_node, freeze_process, freeze_worker_and_redis, kill_process, kill_agent, kill_all, redis_wipe, vip_moves, clock_step,
-    slow_service, switchover, tick_hang, pause,
+    slow_service, switchover, tick_hang, pause, pause_host,
 )  # fmt: skip
 
 

@@ -136,7 +136,9 @@ def a_good_last_probe_ends_the_failover() -> None:
 
 def a_switchover_stops_the_active_server_first() -> None:
     world = _story()
-    world.send(world.nodes[S2], "switch", ({"kind": "promote", "action": "PROMOTE_CONFIRMED", "rule": "M1", **_order(world)},))
+    world.send(
+        world.nodes[S2], "switch", ({"kind": "promote", "action": "PROMOTE_CONFIRMED", "rule": "M1", **_order(world)},)
+    )
     world.kernel.run(world.now + 3)  # an invariant raises here when both own
     active = [str(d) for d, n in world.nodes.items() if n.answers_active()]
     world.kernel.close()
@@ -267,8 +269,52 @@ def _unjournalled(self: Any, epoch: int) -> bool:
     return True
 
 
+def suspect_mode_hastens_bad_probes_alone() -> None:
+    from ftplugin.core.terms import ProbeCause
+    from ftplugin.core.view import Probe
+
+    case = _case(policy.F1)
+    probe = Probe(started_s=99.5, ended_s=100.0, cause=ProbeCause.TIMEOUT)
+    view = replace(case.view, peer=probe, own=replace(probe, cause=ProbeCause.OK), early=True)
+    after = hysteresis.advance(hysteresis.Memory(bad_streak=1, own_ok_streak=1), view, _SETTINGS, case.timing)
+    assert (after.bad_streak, after.own_ok_streak) == (2, 1)
+
+
+def suspect_mode_leaves_the_hold_alone() -> None:
+    case = _case(policy.F1)
+    hasty = replace(case, settings=replace(case.settings, suspect_interval_s=0.2))
+    hasty = replace(hasty, memory=hysteresis.Memory(bad_streak=9, bad_since_s=99.0))
+    assert policy.not_before_s(hasty) >= 99.0 + case.timing.hold_s
+
+
+def _every_streak(*arguments: Any) -> Any:
+    memory, view, *rest = arguments
+    return _advance(memory, replace(view, early=False), *rest)
+
+
+def _short_hold(case: Any) -> float:
+    """A hold of the suspect interval, as a load balancer that owns nothing may have it."""
+    short_s = case.settings.suspect_interval_s or case.timing.interval_s
+    since_s = case.memory.bad_since_s
+    return case.view.now_s if since_s is None else float(since_s) + (case.settings.threshold - 1) * short_s
+
+
 P = policy
 MUTANTS = (
+    Mutant(
+        "suspect mode hastens every streak",
+        hysteresis,
+        "advance",
+        _every_streak,
+        suspect_mode_hastens_bad_probes_alone,
+    ),
+    Mutant(
+        "the hold follows the suspect interval",
+        P,
+        "not_before_s",
+        _short_hold,
+        suspect_mode_leaves_the_hold_alone,
+    ),
     Mutant(
         "LAN check removed from B1",
         P.VETOES,
@@ -293,8 +339,11 @@ MUTANTS = (
     Mutant("equal epochs", promotion, "next_epoch", lambda seen, me: seen + 1),
     Mutant("epoch not durable before acting", switch_run.Run, "begin", _unjournalled),
     Mutant("an expired lease is revived", lease_keeper.LeaseKeeper, "_may_renew", _may_expired),
+    Mutant("a host that stood still is believed", lease_keeper.LeaseKeeper, "_verify", lambda self, record, t: True),
     Mutant("lease renewed without ticks", lease_keeper.LeaseKeeper, "_may_renew", _may_without_ticks),
-    Mutant("the fence is skipped", promotion.Promotion, "_fence", _fence_passes, a_switchover_stops_the_active_server_first),
+    Mutant(
+        "the fence is skipped", promotion.Promotion, "_fence", _fence_passes, a_switchover_stops_the_active_server_first
+    ),
     Mutant("an unconfirmed answer passes as confirmed", promotion, "has_stopped", lambda state, epoch: True),
     Mutant("streaks survive a gap", decision, "advance", _no_gap, a_gap_restarts_the_streak),
     Mutant("no hold after the streak", P.VETOES, "hold", lambda c: "", a_silent_peer_gets_its_hold),

@@ -41,7 +41,7 @@ class SimClock(_Base):
         return self.node.now_s()
 
     def wall_s(self) -> float:
-        return 1e9 + self.world.now + self.node.wall_offset
+        return self.node.wall_s()
 
     def monotonic_s(self) -> float:
         return self.node.now_s()
@@ -376,7 +376,7 @@ class SimRuntime(_Base):
         self.node.redis.role = replace(record, seen_epoch=max(stored.seen_epoch, record.epoch))
         return True
 
-    def renew(self, epoch: int, deadline_s: float, boot_id: str) -> str:
+    def renew(self, epoch: int, deadline_s: float, boot_id: str, wall_ahead_s: float) -> str:
         if not self._ok():
             return "silent"
         role = self.node.redis.role
@@ -384,8 +384,9 @@ class SimRuntime(_Base):
             return "missing"
         if role.epoch != epoch or role.role is not Role.ACTIVE or role.seen_epoch > epoch:
             return "other"
-        self.world.invariants.on_renew(self.node, deadline_s)
-        self.node.redis.role = replace(role, deadline_s=deadline_s, boot_id=boot_id)
+        if deadline_s > self.node.now_s():  # else it is being ended
+            self.world.invariants.on_renew(self.node, deadline_s)
+        self.node.redis.role = replace(role, deadline_s=deadline_s, boot_id=boot_id, wall_ahead_s=wall_ahead_s)
         return "ok"
 
     def see_epoch(self, epoch: int) -> bool:
@@ -418,6 +419,13 @@ class SimRuntime(_Base):
         if not self.node.runs("redis"):
             return False
         self.node.redis.documents[name] = dict(value)
+        return True
+
+    def forget(self, name: str) -> bool:
+        self.world.kernel.check()
+        if not self.node.runs("redis"):
+            return False
+        self.node.redis.documents.pop(name, None)
         return True
 
     def publish_many(self, documents: Any) -> bool:
@@ -480,6 +488,9 @@ class SimJournal(_Base):
         self.node.disk.hold = hold
         return True
 
+    def standing(self) -> dict[str, dict[str, Any]]:
+        return dict(self.node.disk.standing)
+
     def automatic_switches(self, window_s: float) -> int:
         rows = self.node.disk.switches.values()
         automatic = [r for r in rows if r["kind"] == "promote" and r["outcome"] == "done" and not r["actor"]]
@@ -532,7 +543,10 @@ class SimService(_Base):
             self.node.start("service")
         return self._reading()
 
-    def renew(self, epoch: int, lease_left_s: float) -> None:
+    def renew(self, epoch: int, lease_left_s: float, limit_s: float = 1.0) -> None:
+        if self.node.processes["service"].frozen:
+            self.kernel.sleep(limit_s)
+            return
         self.service.lease_deadline = self.world.now + lease_left_s
 
 

@@ -30,8 +30,8 @@ class Result:
     both_s: float = 0.0
 
 
-def settings_of(rng: random.Random) -> Settings:
-    """A random valid set: fast and slow, with and without witness, failback, VIP test."""
+def settings_of(rng: random.Random, suspect: float = 0.0) -> Settings:
+    """A random valid set: fast and slow, with and without witness, failback, VIP test. ``suspect``: share of T, 0: off."""
     interval, threshold = rng.choice(((0.5, 3), (1.0, 3), (1.0, 5), (2.0, 4)))
     vip = rng.random() < 0.5
     return Settings(
@@ -51,6 +51,7 @@ def settings_of(rng: random.Random) -> Settings:
         portal_restart_s=1.0,
         release_delay_s=0.0,
         lan_references=("10.0.0.254",),
+        suspect_interval_s=max(0.2, suspect * interval) if suspect else 0.0,
     )
 
 
@@ -65,9 +66,14 @@ def quiet_time_s(settings: Settings) -> float:
     return 4 * worst_failover_s(settings, agent_only=True) + 40.0
 
 
+def suspect_share_of(seed: int) -> float:
+    """Suspect mode is on in two seeds of three. Drawn apart, so that all else of a seed stays as it was without it."""
+    return random.Random(f"suspect {seed}").choice((0.0, 0.1, 0.5))
+
+
 def run_seed(seed: int) -> Result:
     rng = random.Random(seed)
-    settings = settings_of(rng)
+    settings = settings_of(rng, suspect_share_of(seed))
     world = build(settings, seed)
     quiet_s = quiet_time_s(settings)
     until = TICKS_MIN * settings.interval_s * 1.1 + quiet_s

@@ -34,7 +34,16 @@ from .run import REVIEW_S, run_seed
 from .world import PROCESSES, S1, S2, Node, Service, World
 
 SEEDS = (1, 2, 3)
-NODE_FAULTS = ("lan_cut", "link_cut", "one_way", "witness_cut", "freeze_node", "freeze_worker_and_redis", "redis_wipe")
+NODE_FAULTS = (
+    "lan_cut",
+    "link_cut",
+    "one_way",
+    "witness_cut",
+    "freeze_node",
+    "pause_host",
+    "freeze_worker_and_redis",
+    "redis_wipe",
+)
 SITE_FAULTS = ("witness_down", "witness_wipe", "gateway_reboot")
 
 
@@ -177,6 +186,7 @@ def settings_of(options: dict[str, str]) -> Settings:
         interval_s=float(o.pop("T", 1)),
         timeout_s=float(o.pop("t", 1)),
         threshold=int(o.pop("N", 3)),
+        suspect_interval_s=float(o.pop("suspect", 0)),
         witness="10.0.0.3:2011" if _on(o.pop("witness", "no")) else "",
         failback=_on(o.pop("failback", "off")),
         failback_stable_s=float(o.pop("stable", 0)),
@@ -310,9 +320,9 @@ class _Run:
         elif name == "clock":
             node.wall_offset += float(rest[1])
         elif name == "pause":
-            node.redis.documents["pause"] = {"owner": rest[1], "reason": rest[2]}
+            node.disk.standing["pause"] = {"owner": rest[1], "reason": rest[2]}
         elif name == "unpause":
-            node.redis.documents.pop("pause", None)
+            node.disk.standing.pop("pause", None)
         elif name == "acknowledge":
             node.redis.documents["ack_freeze"] = {"actor": "admin", "at_s": node.now_s(), "boot_id": node.boot_id}
         elif name == "release_hold":

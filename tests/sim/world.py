@@ -16,6 +16,7 @@ from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, Role, ServiceState, SplitStance
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import NodeState
+from ftplugin.state import lease_left_s
 from workers.agent import Agent
 
 from .kernel import Kernel, Process
@@ -44,6 +45,7 @@ class Disk:
     switches: dict[str, dict[str, Any]] = field(default_factory=dict)
     last: RoleRecord | None = None
     hold: bool = False
+    standing: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Service:
@@ -104,7 +106,7 @@ class Node:
         self.portal_seen: float | None = None
         self.wall_offset = 0.0
         self.boot_offset = 0.0
-        self.thawed_at = -1e9
+        self.thawed_at = self.stood_still_at = -1e9
         self.gap_at = self.ticked_at = self.tick_began = self.gateway_seen = -1e9
         self.first_bad_end: float | None = None
         self.bad_since_decision: float | None = None
@@ -125,6 +127,9 @@ class Node:
     def now_s(self) -> float:
         """CLOCK_BOOTTIME of this host."""
         return self.world.now + self.boot_offset
+
+    def wall_s(self) -> float:
+        return 1e9 + self.world.now + self.wall_offset
 
     def runs(self, name: str) -> bool:
         process = self.processes.get(name)
@@ -187,6 +192,13 @@ class Node:
                 self.world.kernel.thaw(process)
         self.world.deliver(self)
 
+    def stand_still(self, lasted_s: float) -> None:
+        """CLOCK_BOOTTIME did not count the last seconds; what was noted by the world's time moves with it."""
+        self.boot_offset -= lasted_s
+        self.stood_still_at = self.world.now
+        self.ticked_at += lasted_s
+        self.tick_began += lasted_s
+
     # --- what the portal says -----------------------------------------------------------------------------------
 
     def answers_active(self) -> bool:
@@ -194,7 +206,7 @@ class Node:
         role = self.redis.role
         if not self.runs("portal") or not self.runs("redis") or role is None or role.role is not Role.ACTIVE:
             return False
-        return role.boot_id == self.boot_id and self.now_s() < role.deadline_s
+        return lease_left_s(role, self.boot_id, self.now_s(), self.wall_s()) > 0
 
     def state(self) -> NodeState | None:
         """The signed state, None when the own Redis cannot be read."""
@@ -204,7 +216,7 @@ class Node:
         agent = self.redis.documents.get("agent", {})
         same = agent.get("boot_id") == self.boot_id
         now = self.now_s()
-        left = role.deadline_s - now if role.role is Role.ACTIVE and role.boot_id == self.boot_id else 0.0
+        left = lease_left_s(role, self.boot_id, now, self.wall_s())
         heard = agent.get("peer_heard_s") if same else None
         return NodeState(
             designation=self.designation,
@@ -213,7 +225,7 @@ class Node:
             epoch=role.epoch,
             seen_epoch=role.seen_epoch,
             agent_age_s=now - agent["tick_s"] if same else None,
-            lease_left_s=max(0.0, left),
+            lease_left_s=left,
             clear=role.clear and left <= 0,
             stance=SplitStance(agent.get("stance", "")) if same else SplitStance.NONE,
             heard_asker_age_s=None if heard is None else now - heard,
@@ -337,22 +349,34 @@ class World:
         """Beat and broker: fixed rate with jitter; no tick while the node's Redis is away; a late one does not pile up."""
         interval = self.timing.interval_s
         due = self.now + self.random.uniform(0, interval)
+        again: float | None = None  # suspect mode: a timer of the tick worker, which needs no Redis
         while True:
+            if again is not None and again < due:
+                self.kernel.sleep(again - self.now)
+                again = self._tick(node, agent, early=True) if self.now >= node.hung_until else None
+                continue
             self.kernel.sleep(due + self.random.uniform(0, 0.01) - self.now)
             if node.runs("redis") and self.now >= node.hung_until:
-                if self.now - node.ticked_at > self.timing.stale_s:
-                    node.gap_at = self.now
-                node.tick_began = self.now
-                decision = agent.tick()
-                node.ticked_at = self.now
-                self.ticks += 1
-                if decision is not None:
-                    key = decision.rule if decision.actions else f"{decision.rule} held"
-                    self.rules[key] = self.rules.get(key, 0) + 1
-                    self.invariants.on_decision(node, decision)
+                again = self._tick(node, agent)
             due += interval
             while due < self.now - interval / 2:
                 due += interval
+
+    def _tick(self, node: Node, agent: Agent, *, early: bool = False) -> float | None:
+        """One tick; when suspect mode wants the next one."""
+        if self.now - node.ticked_at > self.timing.stale_s:
+            node.gap_at = self.now
+        node.tick_began = self.now
+        decision = agent.tick(early=early)
+        node.ticked_at = self.now
+        self.ticks += 1
+        if decision is None:
+            return None
+        key = decision.rule if decision.actions else f"{decision.rule} held"
+        self.rules[key] = self.rules.get(key, 0) + 1
+        self.rules["early"] = self.rules.get("early", 0) + early
+        self.invariants.on_decision(node, decision)
+        return None if decision.again_in_s is None else self.now + decision.again_in_s
 
     def _look_around(self, node: Node) -> None:
         """The LAN probe thread: a reference host, and the own portal."""

@@ -61,9 +61,7 @@ load()
 
 _READ = Script(_HEAD + "return answer(1, '')")
 
-_LOCK = Script(
-    _HEAD
-    + """
+_LOCK = Script(_HEAD + """
 if mine <= epoch then return answer(0, 'a higher epoch owns or owned the lease') end
 if lock_owner ~= '' and lock_owner ~= me then
   if mine <= lock_epoch then return answer(0, 'the other node holds the lock under a higher epoch') end
@@ -73,13 +71,10 @@ elseif lock_owner == me and mine < lock_epoch then
 end
 redis.call('HSET', KEYS[1], 'lock_owner', me, 'lock_epoch', whole(mine), 'lock_counter', whole(lock_counter + 1))
 return answer(1, '')
-"""
-)
+""")
 
 # ARGV[4]: 1 when the peer has itself signed that it owns nothing.
-_OWN = Script(
-    _HEAD
-    + """
+_OWN = Script(_HEAD + """
 if owner == me and epoch == mine and lock_owner == '' then return answer(1, '') end
 if lock_owner ~= me or lock_epoch ~= mine then return answer(0, 'own lock is gone') end
 if mine <= epoch then return answer(0, 'a higher epoch owns or owned the lease') end
@@ -89,15 +84,12 @@ end
 redis.call('HSET', KEYS[1], 'owner', me, 'epoch', whole(mine), 'counter', whole(counter + 1),
   'lock_owner', '', 'lock_epoch', '0')
 return answer(1, '')
-"""
-)
+""")
 
 # A lock alone, even of a higher epoch, does not end a lease: the candidate must see the counter stand still.
 # An own lock up to this epoch has become the role long ago. It is left over where a voter was frozen while it was asked
 # and took the lock when it went on; there it would refuse every switchover to the other node.
-_RENEW = Script(
-    _HEAD
-    + """
+_RENEW = Script(_HEAD + """
 if owner then
   if epoch > mine then return answer(0, 'a higher epoch owns or owned the lease') end
   if epoch == mine and owner ~= me then return answer(0, 'the lease was released under this epoch') end
@@ -105,17 +97,13 @@ end
 redis.call('HSET', KEYS[1], 'owner', me, 'epoch', whole(mine), 'counter', whole(counter + 1))
 if lock_owner == me and lock_epoch <= mine then redis.call('HSET', KEYS[1], 'lock_owner', '', 'lock_epoch', '0') end
 return answer(1, '')
-"""
-)
+""")
 
-_RELEASE = Script(
-    _HEAD
-    + """
+_RELEASE = Script(_HEAD + """
 if owner == me and epoch <= mine then redis.call('HSET', KEYS[1], 'owner', '', 'counter', whole(counter + 1)) end
 if lock_owner == me and lock_epoch <= mine then redis.call('HSET', KEYS[1], 'lock_owner', '', 'lock_epoch', '0') end
 return answer(1, '')
-"""
-)
+""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def test_renewed_lease_is_left_alone(scene: Scene) -> None:
     scene.role(left_s=0.4)
     scene.start(owner)
     for _ in range(15):
-        assert scene.store.renew(4, CLOCK.now_s() + 0.4, CLOCK.boot_id) == "ok"
+        assert scene.store.renew(4, CLOCK.now_s() + 0.4, CLOCK.boot_id, 0.0) == "ok"
         time.sleep(0.1)
     assert owner.state == "active" and not scene.lines
 
@@ -212,7 +212,7 @@ def test_lease_renewed_while_demoting_stops_the_guard(scene: Scene) -> None:
     scene.role(left_s=0.2)
     scene.start(stuck, stop_limit_s=0.3)
     wait_until(lambda: stuck.state == "stopping")
-    scene.store.renew(4, CLOCK.now_s() + 60, CLOCK.boot_id)
+    scene.store.renew(4, CLOCK.now_s() + 60, CLOCK.boot_id, 0.0)
     wait_until(lambda: any("renewed meanwhile" in line for line in scene.lines))
     record = scene.store.read_role()
     assert record is not None and not record.clear

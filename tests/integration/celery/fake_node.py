@@ -60,10 +60,12 @@ class FakeAgent:
         self._order_may_end = config.instance_dir / "order-may-end"
         self._hang = config.instance_dir / "hang"
 
-    def tick(self) -> None:
-        self._notes.add("tick", wall_s=time.time())
+    def tick(self, *, early: bool = False) -> Any:
+        self._notes.add("early tick" if early else "tick", wall_s=time.time())
         while self._hang.exists():
             time.sleep(0.05)
+        again = self._config.instance_dir / "again"
+        return SimpleNamespace(again_in_s=float(again.read_text())) if again.exists() else None
 
     def probe_vip(self) -> None:
         self._notes.add("probe_vip")

@@ -84,13 +84,17 @@ class NodeProcesses:
         return self._spawn([sys.executable, "-m", "celery", "-A", "workers", *arguments], f"{arguments[0]}.log")
 
     def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
-        environ = dict(os.environ) | self.environ | {
-            "FT_REDIS_URL": self.url,
-            "FT_INSTANCE_DIR": str(self.folder),
-            "FT_SECRET_KEYS": json.dumps([KEY]),
-            "FT_OWN_ADDRESS": "127.0.0.1:18001",
-            "FT_WATCHDOG_INTERVAL_S": "1.0",
-        }
+        environ = (
+            dict(os.environ)
+            | self.environ
+            | {
+                "FT_REDIS_URL": self.url,
+                "FT_INSTANCE_DIR": str(self.folder),
+                "FT_SECRET_KEYS": json.dumps([KEY]),
+                "FT_OWN_ADDRESS": "127.0.0.1:18001",
+                "FT_WATCHDOG_INTERVAL_S": "1.0",
+            }
+        )
         nothing = subprocess.DEVNULL
         with (self.folder / log).open("ab") as file:
             process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=file, stderr=file, stdin=nothing)

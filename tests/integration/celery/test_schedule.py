@@ -121,6 +121,27 @@ def test_stalled_worker_runs_no_late_heartbeats(node: NodeProcesses) -> None:
     assert len(late) <= 3, f"{len(late)} heartbeats at once; ten were sent while the worker stood still"
 
 
+@BOTH
+def test_a_tick_that_asks_for_the_next_one_soon_gets_it_and_the_grid_goes_on(node: NodeProcesses, beat: str) -> None:
+    """Suspect mode: the extra ticks come from the tick worker itself, so beat may be a process beside it."""
+    start(node, beat)
+    assert not node.times("early tick")
+    again = node.folder / "again"
+    again.write_text("0.1")
+    since_s = time.monotonic()
+    wait_for("early ticks", lambda: len(node.times("early tick", since_s)) >= 12, 10)
+    early = node.times("early tick", since_s)
+    assert statistics.median(b - a for a, b in zip(early, early[1:])) == pytest.approx(0.1, abs=0.05)
+    again.unlink()
+    calm_s = time.monotonic() + 0.2
+    wait_for("the grid alone", lambda: len(node.times("tick", calm_s)) >= 6, 6)
+    assert not node.times("early tick", calm_s)
+    regular = node.times("tick", since_s)
+    gaps = [b - a for a, b in zip(regular, regular[1:])]
+    assert statistics.median(gaps) == pytest.approx(INTERVAL_S, abs=0.05)
+    assert not [c for c in node.calls("event") if c["name"] == "overlap"]
+
+
 def test_long_tick_is_never_run_twice_at_a_time_and_the_skipped_ones_are_counted(node: NodeProcesses) -> None:
     start(node, "embedded")
     hang = node.folder / "hang"

@@ -113,11 +113,11 @@ class Watcher:
         return longest_s
 
 
-class Pair:
-    """The running cluster and its watcher. Nodes are numbered; ``server1`` is node 1."""
+class Nodes:
+    """The running cluster. Nodes are numbered; ``server1`` is node 1."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.watcher = cluster, Watcher(cluster)
+        self.cluster = cluster
         self.portals = {n: Portal(cluster.node_config(n)) for n in (1, 2)}
         self.down: set[int] = set()
         self._first_settings = self.settings().to_json()
@@ -259,7 +259,7 @@ class Pair:
                 self.start(node)
             self.cluster.thaw(node)
         for name in ("haproxy",) if self.cluster.config.with_balancer else ():
-            self.cluster.thaw("outside", name)
+            self.cluster.thaw(self.cluster.config.home(name), name)
         end_s = time.monotonic() + SETTLE_S
         asked_s = float("-inf")
         while not self.healthy():
@@ -297,6 +297,7 @@ class Pair:
 
     def wait_live(self, revision: int, deadline_s: float = 15.0) -> None:
         """Until both agents act by this revision, acknowledged by each other."""
+
         def live() -> bool:
             agreed = all(self.document(n, "agent").get("settings_revision") == revision for n in (1, 2))
             return agreed and all(self.portals[n].settings.previous() is None for n in (1, 2))
@@ -306,7 +307,9 @@ class Pair:
     def kill_and_wait(self, node: int, program: str, deadline_s: float = 15.0) -> None:
         """kill -9 for one program; returns when its supervisor has started it again."""
         before = self.cluster.kill(node, program)
-        eventually(lambda: self.pid(node, program) not in (0, before), deadline_s, f"{program} of server{node} restarted")
+        eventually(
+            lambda: self.pid(node, program) not in (0, before), deadline_s, f"{program} of server{node} restarted"
+        )
 
     def pid(self, node: int, program: str) -> int:
         """0 while it does not run."""
@@ -336,6 +339,14 @@ class Pair:
 
     def browser(self, node: int) -> Browser:
         return Browser(f"http://{self.cluster.address(node)}", self.cluster.secrets.password)
+
+
+class Pair(Nodes):
+    """The running cluster and its watcher."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.watcher = Watcher(cluster)
 
 
 class Browser:

@@ -72,6 +72,26 @@ def test_wiped_on_the_standby_node_nothing_switches(pair: Pair) -> None:
     assert not promoted and pair.watcher.words(1, wiped_s) == ["ACTIVE"]
 
 
+def test_wiped_while_paused_it_stays_paused_and_nobody_is_promoted(pair: Pair) -> None:
+    """The active server dies: without the pause the standby one would take over."""
+    assert pair.portals[2].pause("ann", "new switch in the rack", None)
+    try:
+        pair.redis_of(2).flushall()
+        eventually(lambda: pair.document(2, "pause").get("owner") == "ann", 10, "the copy is written again")
+        for process in ("tick", "switch", "portal"):
+            pair.cluster.freeze(1, process)
+        held = "paused by ann: new switch in the rack"
+        eventually(lambda: held in pair.document(2, "decision").get("sentence", ""), 20, pair.story)
+        time.sleep(pair.failover_bound_s())
+        assert not pair.cluster.active() and pair.status(2)["pause"]["owner"] == "ann"
+        assert pair.portals[2].end("pause")
+        pair.wait_active(2, pair.failover_bound_s() + SLACK_S)
+    finally:
+        pair.portals[2].end("pause")
+        for process in ("tick", "switch", "portal"):
+            pair.cluster.thaw(1, process)
+
+
 def test_wiped_just_after_a_switchover_the_start_counts_as_ended(pair: Pair) -> None:
     """The agent may not have looked since the service was starting; a start that never ends would cost the role."""
     pair.order_switch(2)

@@ -78,7 +78,9 @@ def test_without_any_check_nobody_gets_in_and_the_log_says_how(make_site: MakeSi
     assert "authorize=" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["", "switch", "release-hold", "acknowledge-freeze"])
+@pytest.mark.parametrize(
+    "path", ["", "switch", "release-hold", "acknowledge-freeze", "pause", "resume", "drain", "undrain"]
+)
 def test_who_may_only_view_changes_nothing(make_site: MakeSite, path: str) -> None:
     site = make_site(authorize=lambda permission: permission == "view")
     site.configure()
@@ -110,10 +112,15 @@ def test_flask_login_is_asked(make_site: MakeSite) -> None:
     assert client.get(ADMIN).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["", "switch", "release-hold", "acknowledge-freeze"])
+@pytest.mark.parametrize(
+    "path", ["", "switch", "release-hold", "acknowledge-freeze", "pause", "resume", "drain", "undrain"]
+)
 def test_a_post_without_csrf_token_changes_nothing(browser: Browser, path: str) -> None:
     browser.site.app.config["WTF_CSRF_ENABLED"] = False  # a portal's switch does not open this page
     browser.site.portal.journal.set_manual_hold(True)
+    browser.site.role(Role.STANDBY)
+    for name in ("pause", "drain"):  # by somebody else, to be ended or replaced
+        browser.site.portal.journal.set_standing(name, {"owner": "ben", "reason": "before"})
     data = form_of(browser.page()) | {"threshold": "9", "target": "server1", "reason": "r", "expected_active": ""}
     data.pop("csrf_token")
     browser.client.post(ADMIN + path, data=data)
@@ -121,6 +128,8 @@ def test_a_post_without_csrf_token_changes_nothing(browser: Browser, path: str) 
     assert browser.site.orders() == 0
     assert browser.site.portal.journal.manual_hold()
     assert browser.site.portal.runtime.fetch("ack_freeze") is None
+    assert {d["owner"] for d in (browser.site.portal.journal.standing() or {}).values()} == {"ben"}
+    assert len(browser.site.portal.journal.standing() or {}) == 2
 
 
 def test_second_init_app_says_what_to_do(site: Site) -> None:

@@ -74,6 +74,24 @@ def test_hold_freeze_key_and_log(run, site: Site) -> None:
     assert run("log", "--day", "FT_REPORT_000101.txt").exit_code == 1
 
 
+def test_pause_and_drain_are_durable_and_wrong_input_names_field_and_way_out(run, site: Site) -> None:
+    site.role(Role.STANDBY)
+    wrong = run("pause", "--reason", " ")
+    assert wrong.exit_code == 1 and "reason: is empty; say why" in wrong.stderr and site.portal.journal.standing() == {}
+    assert run("pause", "--reason", "r", "--minutes", "10081").exit_code == 2
+    assert run("pause", "--reason", "upgrade", "--minutes", "5").exit_code == 0
+    site.portal.runtime.client.flushall()
+    site.role(Role.STANDBY)
+    site.agent()
+    assert json.loads(run("status", "--json").output)["pause"]["reason"] == "upgrade"
+    assert run("resume").exit_code == 0 and site.portal.journal.standing() == {}
+    bare = run("drain")
+    assert bare.exit_code == 1 and "reason: is empty" in bare.stderr and "--reason TEXT" in bare.stderr
+    assert run("drain", "--reason", "new disk").exit_code == 0
+    assert site.portal.journal.standing()["drain"]["reason"] == "new disk"
+    assert run("drain", "--end").exit_code == 0 and site.portal.journal.standing() == {}
+
+
 def alone(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-c", "from ftplugin.cli import main; main()", *arguments]
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("FT_", "FLASK_"))}

@@ -79,6 +79,22 @@ def test_active_only_inside_the_lease_of_this_boot(site: Site) -> None:
     assert word() == b"STANDBY"
 
 
+def test_after_a_step_of_a_clock_active_waits_for_the_agent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual machine that was paused: CLOCK_BOOTTIME stood still, so the lease alone looks valid (I-F)."""
+    clock = site.portal.clock
+    record = site.role(Role.ACTIVE, wall_ahead_s=clock.wall_s() - clock.now_s())
+    site.agent()
+    assert site.client.get(f"{PAGE}?mod=FT").data == b"ACTIVE"
+    wall_s = clock.wall_s
+    monkeypatch.setattr(clock, "wall_s", lambda: wall_s() + 30)
+    assert site.client.get(f"{PAGE}?mod=FT").data == b"STANDBY"
+    assert site.client.get("/ft/active").status_code == 503
+    assert not state_of(site)[0].is_active
+    site.role(Role.ACTIVE, epoch=record.epoch + 2, wall_ahead_s=clock.wall_s() - clock.now_s())  # renewed meanwhile
+    time.sleep(0.06)
+    assert site.client.get(f"{PAGE}?mod=FT").data == b"ACTIVE"
+
+
 def test_cached_active_ends_with_the_lease(site: Site) -> None:
     record = site.role(Role.ACTIVE, lease_s=0.3)
     late = []

@@ -273,7 +273,7 @@ class CommandService:
                 return self._reading(ServiceState.STARTING)
             return self._halt(time.monotonic() + self.stop_limit_s)
 
-    def renew(self, epoch: int, lease_left_s: float) -> None:
+    def renew(self, epoch: int, lease_left_s: float, limit_s: float = 0.0) -> None:
         """Such a service knows no lease: the guard watches it."""
 
     def _ask_status(self, limit_s: float = STATUS_LIMIT_S) -> ServiceReading:

@@ -83,9 +83,9 @@ class HttpService:
         """It comes back owning nothing, whether it is to own (``own``) or not: promote follows."""
         return self._call("POST", "/restart", {})
 
-    def renew(self, epoch: int, lease_left_s: float) -> None:
+    def renew(self, epoch: int, lease_left_s: float, limit_s: float = CALL_LIMIT_S) -> None:
         """Hand on the renewed lease; a service that does not hear it stops by itself."""
-        self._call("POST", "/renew", {"epoch": epoch, "lease_s": max(0.0, lease_left_s)})
+        self._call("POST", "/renew", {"epoch": epoch, "lease_s": max(0.0, lease_left_s)}, limit_s)
 
     def _call(
         self, method: str, path: str, body: Mapping[str, Any] | None, limit_s: float = CALL_LIMIT_S

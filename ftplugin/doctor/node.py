@@ -1,0 +1,186 @@
+"""This server's agent, programs, database, disk, and the switches that people forget: pause, drain, hold, freeze."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from ftplugin.state import AGENT, HEALTH, agent_age_s, health_of
+from ftplugin.store.database import DatabaseUnreachable
+from ftplugin.store.tables import EVENT
+
+from .finding import Answers, Finding, Place, Report, Subject
+
+FREE_WRONG_BYTES, FREE_WARNING_BYTES = 50 * 2**20, 500 * 2**20  # below the first the health check fails as well
+FROZEN = ("T", "t")
+PROGRAMS = ("tick", "switch", "guard")
+
+
+def agent(where: Place, answers: Answers) -> list[Finding]:
+    """The agent here ticks, runs by the settings in the database, and its health checks are good."""
+    report = Report(id="server.agent", subject=Subject.SERVER)
+    if answers.snapshot.role is None:
+        return [report.unknown("Whether the agent ticks is not known: Redis does not answer.", "Make Redis answer.")]
+    clock, document, stale_s = where.portal.clock, answers.document(AGENT), where.timing.stale_s
+    age_s = agent_age_s(document, clock.boot_id, clock.now_s())
+    todo = "Start tick worker and beat, and read why they stopped: 'ft log' and their supervisor's log."
+    if age_s is None:
+        return [report.wrong("The agent has not ticked since this server was started.", todo)]
+    if age_s > stale_s:
+        return [report.wrong(f"The agent last ticked {age_s:.0f} s ago, limit {stale_s:g} s.", todo)]
+    findings = [report.ok(f"The agent ticked {age_s:.1f} s ago.")]
+    runs_by = document.get("settings_revision")
+    if isinstance(runs_by, int) and runs_by != where.revision and not where.settings_error:
+        found = f"The agent runs by settings revision {runs_by}, the database has {where.revision}."
+        todo = "Give agent, portal and this command the same FT_DATABASE_URL; restart the agent if it stays so."
+        findings.append(report.warning(found, todo))
+    health = health_of(
+        answers.document(HEALTH) or None,
+        answered=True,
+        interval_s=where.settings.interval_s,
+        boot_id=clock.boot_id,
+        now_s=clock.now_s(),
+    )
+    report = Report(id="server.health", subject=Subject.SERVER)
+    if health.ok:
+        return [*findings, report.ok("The agent's health checks are good (mod=IPSWS says OK).")]
+    bad = "; ".join(health.failed)
+    make = report.wrong if where.settings.application_error else report.warning
+    return [*findings, make(f"mod=IPSWS says KO: {bad}.", "Cure what it names; then it says OK by itself.")]
+
+
+def modes(where: Place, answers: Answers) -> list[Finding]:
+    """Hot Standby mode, and what holds automatic switching back."""
+    report = Report(id="server.mode", subject=Subject.SERVER)
+    agent_says, findings = answers.document(AGENT), []
+    if not where.settings_error and not where.settings.enabled:
+        todo = "Turn it on when both servers are ready: 'ft settings set enabled=yes'."
+        findings.append(report.warning("Hot Standby mode is off: nothing switches.", todo))
+    pause = answers.document("pause")
+    if pause and pause.get("boot_id") in (None, where.portal.clock.boot_id) and not _over(where, pause.get("until_s")):
+        found = f"Automatic switching is paused by {pause.get('owner', '?')}: {pause.get('reason', '')}."
+        findings.append(report.warning(found, "End it: 'ft resume'."))
+    if answers.document("drain"):
+        found = f"This server is drained by {answers.document('drain').get('owner', '?')}: it is never promoted."
+        findings.append(report.warning(found, "Make it eligible again: 'ft drain --end'."))
+    if agent_says.get("frozen"):
+        found = "Too many switches: automatic ones are frozen."
+        findings.append(report.warning(found, "Find out why, then 'ft acknowledge-freeze'."))
+    if agent_says.get("manual_hold"):
+        found = "Since the last switchover failback and the VIP rule are held."
+        findings.append(report.warning(found, "Release it when you are done: 'ft release-hold'."))
+    return findings or [report.ok("Hot Standby mode is on and nothing holds automatic switching back.")]
+
+
+def _over(where: Place, until_s: object) -> bool:
+    return isinstance(until_s, (int, float)) and until_s <= where.portal.clock.now_s()
+
+
+def database(where: Place) -> list[Finding]:
+    """It takes a write, which is rolled back: epoch and journal are durable before anything acts."""
+    report = Report(id="server.database", subject=Subject.SERVER)
+    base = where.portal.database
+    started_s = time.monotonic()
+    try:
+        base.prepare(limit_s=0.0)
+        with base.engine.connect() as connection:
+            connection.execute(insert(EVENT).values(at_wall_s=time.time(), name="doctor", facts={}))
+            connection.rollback()
+    except (SQLAlchemyError, DatabaseUnreachable, OSError) as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        todo = "Make it answer and let this user write to it: without it no server is promoted."
+        return [report.wrong(f"The database {base.shown_url} cannot be written: {cause}.", todo)]
+    took_ms = (time.monotonic() - started_s) * 1000
+    return [report.ok(f"The database {base.shown_url} can be written ({took_ms:.0f} ms).")]
+
+
+def disk(where: Place) -> list[Finding]:
+    """Room for database and logs in the instance folder."""
+    report = Report(id="server.disk", subject=Subject.SERVER)
+    folder = where.portal.config.instance_dir
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free, inodes = shutil.disk_usage(existing).free, os.statvfs(existing)
+    found = f"{free // 2**20} MiB free in {folder}"
+    todo = "Make room, or lower FT_LOG_DAYS: a full disk makes the health checks fail and stops promotions."
+    if free < FREE_WRONG_BYTES:
+        return [report.wrong(f"{found}, at least {FREE_WRONG_BYTES // 2**20} MiB are needed.", todo)]
+    if inodes.f_files and not inodes.f_favail:
+        return [report.wrong(f"No file can be made in {folder}: no inode is left.", todo)]
+    if free < FREE_WARNING_BYTES:
+        return [report.warning(f"{found}.", todo)]
+    return [report.ok(f"{found}.")]
+
+
+def programs(where: Place) -> list[Finding]:
+    """Guard and workers, if this process can see them at all: in a container of their own it cannot."""
+    seen: dict[str, list[tuple[int, str]]] = {}
+    for pid in (int(path.name) for path in pathlib.Path("/proc").iterdir() if path.name.isdigit()):
+        name = _program_of(pid)
+        if name:
+            seen.setdefault(name, []).append((pid, _state_of(pid)))
+    findings = []
+    for name in PROGRAMS:
+        report = Report(id=f"server.{name}", subject=Subject.SERVER)
+        what = "guard" if name == "guard" else f"{name} worker"
+        command = "python -m workers.guard" if name == "guard" else f"python -m workers {name}"
+        running = seen.get(name, [])
+        frozen = [pid for pid, state in running if state in FROZEN]
+        if frozen:
+            todo = f"Resume it ('kill -CONT {frozen[0]}') or restart it."
+            findings.append(report.wrong(f"The {what} (pid {frozen[0]}) is stopped by a signal.", todo))
+        elif running:
+            findings.append(report.ok(f"The {what} runs (pid {', '.join(str(pid) for pid, _ in running)})."))
+        elif seen:
+            todo = f"Start it under its supervisor: '{command}'."
+            findings.append(report.wrong(f"No {what} runs here, though other programs of this node do.", todo))
+        else:
+            todo = f"Look where it should run, for '{command}'."
+            findings.append(report.unknown(f"From here no {what} can be seen.", todo))
+    return findings
+
+
+def _program_of(pid: int) -> str:
+    """ "tick", "switch" or "guard" of this instance; empty for any other process."""
+    try:
+        raw = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""  # it has ended meanwhile
+    if b"workers" not in raw:
+        return ""
+    name = _name_in(raw.decode("utf-8", "replace").split("\0"))
+    return name if name and _of_this_instance(pid) else ""
+
+
+def _name_in(words: Sequence[str]) -> str:
+    if "workers.guard" in words:
+        return "guard"
+    for before, word in zip(words, words[1:], strict=False):
+        if before == "workers" and word in ("tick", "switch"):
+            return word
+        if before == "-Q" and word.startswith("ft-"):
+            return word.rpartition("-")[2]
+    return ""
+
+
+def _of_this_instance(pid: int) -> bool:
+    """By FT_CONFIG_FILE, as far as it may be read: several instances may run on one server (guide 6.1.1)."""
+    own = os.environ.get("FT_CONFIG_FILE", "")
+    try:
+        raw = pathlib.Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return True
+    theirs = next((item.partition("=")[2] for item in raw.split("\0") if item.startswith("FT_CONFIG_FILE=")), "")
+    return not own or (theirs != "" and os.path.realpath(own) == os.path.realpath(theirs))
+
+
+def _state_of(pid: int) -> str:
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
