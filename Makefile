@@ -3,13 +3,17 @@ PYTHON ?= python3
 SEEDS ?= 1000
 SEED0 ?= 0
 ARGS ?=
+MINUTES ?= 20
+SEED ?= 1
+WITNESS ?=
+QUIET ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench sim clean
+.PHONY: help run test lint bench bench-peers sim soak lab-full clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 .venv/.made: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -23,8 +27,14 @@ help: ## what there is
 run: .venv/.made ## start the two-node demo; Ctrl-C ends it (ARGS=--help for its options)
 	@exec $(PY) -m demo.cluster $(ARGS)
 
-test: lint ## every check and every test
+test: lint ## every check and every test (ARGS: only these, as pytest takes them)
+ifeq ($(strip $(ARGS)),)
+	@mkdir -p instance; nice -n 19 $(PY) -m pytest tests/sim >instance/sim.log 2>&1 & sim=$$!; \
+	$(PY) -m pytest --ignore=tests/sim; rest=$$?; \
+	echo "The simulator ran beside the other tests:"; wait $$sim; sim=$$?; cat instance/sim.log; exit $$((rest | sim))
+else
 	$(PY) -m pytest $(ARGS)
+endif
 
 lint: .venv/.made ## style, types, direction of imports
 	$(PY) -m flake8 ftplugin workers demo tests
@@ -34,9 +44,18 @@ lint: .venv/.made ## style, types, direction of imports
 bench: .venv/.made ## measure, and write docs/benchmarks.md
 	$(PY) -m tests.bench $(ARGS)
 
+bench-peers: .venv/.made ## as root: the outage beside HAProxy and keepalived, into docs/benchmarks.md
+	$(PY) -m tests.bench.peers $(ARGS)
+
 sim: .venv/.made ## simulate SEEDS=1000 seeds from SEED0=0 on
 	$(PY) -m tests.sim --seeds $(SEEDS) --seed0 $(SEED0) $(ARGS)
 
+soak: .venv/.made ## as root: random faults for MINUTES=20 from SEED=1 on; WITNESS=1, QUIET=1, ARGS=--write
+	$(PY) -m tests.lab.soak --minutes $(MINUTES) --seed $(SEED) $(if $(WITNESS),--witness) $(if $(QUIET),--quiet) $(ARGS)
+
+lab-full: .venv/.made ## every fault, crash and race on real hosts, as root: docs/lab.md (ARGS=--help: in parts)
+	$(PY) -m tests.lab.full $(ARGS)
+
 clean: ## remove the environment, caches and the demo's files
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .hypothesis .import_linter_cache instance/demo
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .hypothesis .import_linter_cache instance/demo instance/soak
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -12,9 +12,10 @@ from .config import ClusterConfig, SetupError
 def haproxy(config: ClusterConfig, directory: pathlib.Path) -> tuple[str, ...]:
     """Write haproxy.cfg, which follows the role at T and t; the command."""
     inter_ms, check_ms = round(config.interval_s * 1000), round(config.timeout_s * 1000)
+    fast_ms = max(50, inter_ms // 4)  # a server that is down may have become active: downinter is short too
     servers = "\n".join(
-        f"    server server{n} {config.address(f'node{n}')}:{config.portal_port} check inter {inter_ms}ms fastinter"
-        f" {max(50, inter_ms // 4)}ms fall 2 rise 1 on-marked-down shutdown-sessions"
+        f"    server server{n} {config.address(f'node{n}')}:{config.portal_port} check inter {inter_ms}ms"
+        f" fastinter {fast_ms}ms downinter {fast_ms}ms fall 2 rise 1 on-marked-down shutdown-sessions"
         for n in (1, 2)
     )
     path = directory / "haproxy.cfg"

@@ -30,6 +30,7 @@ from .config import ClusterConfig, Secrets, SetupError
 from .layout import (
     Group,
     check_ports,
+    clock_env,
     free_config,
     node_group,
     outside_groups,
@@ -188,6 +189,10 @@ class Cluster:
     def config_file(self, node: int) -> pathlib.Path:
         """The node's FT_CONFIG_FILE."""
         return self.config.node_directory(node) / "node.toml"
+
+    def environment(self, node: int) -> dict[str, str]:
+        """What a program needs in its environment to be one of the node's: its FT_CONFIG_FILE, and its clock."""
+        return self.node(node).env | clock_env(self.config, node)
 
     def node_config(self, node: int) -> NodeConfig:
         return NodeConfig.from_environment({"FT_CONFIG_FILE": str(self.config_file(node))})

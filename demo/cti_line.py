@@ -6,6 +6,7 @@ stopping -> standby. A port or device takes 200 ms times the scale, as guide 6.2
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import socket
@@ -35,7 +36,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class LineConfig:
-    """What a CTI server is started with. ``scale`` multiplies the 200 ms of each step."""
+    """What a CTI server is started with. ``scale`` multiplies the 200 ms of each step.
+
+    ``release_limit_s``: how long it waits at a stop for the call manager to take its ports back.
+    """
 
     node: str
     call_manager: tuple[str, int]
@@ -43,6 +47,7 @@ class LineConfig:
     devices: int = 0
     scale: float = 1.0
     connect_s: float = 0.0
+    release_limit_s: float = CALL_LIMIT_S
     check_lease: bool = False
     epoch_file: pathlib.Path | None = None
     trouble_file: pathlib.Path | None = None
@@ -82,6 +87,11 @@ class CallManagerLink:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def abort(self) -> None:
+        """End a call that waits in another thread; it raises OSError there."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._file.close()
         self._socket.close()
@@ -101,7 +111,7 @@ class Line:
         self._owned: list[int] = []
         self._link: CallManagerLink | None = None
         self._beat_s = self._pulse_s = boottime_s()
-        self._thawed_s = float("-inf")
+        self._thawed_s = self._stop_s = float("-inf")
         threading.Thread(target=self._run, name="line", daemon=True).start()
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
 
@@ -155,6 +165,9 @@ class Line:
         self._wanted = False
         if self._state in ("active", "starting"):
             self._state, self._detail = "stopping", why
+            self._stop_s = boottime_s()
+            if self._link is None and not self._owned:
+                self._state = "standby"  # still connecting, perhaps to nobody: it owns nothing and will not
         self._lock.notify_all()
 
     def _check_not_frozen(self) -> None:
@@ -183,8 +196,14 @@ class Line:
             self._stop("lease ran out")
         return self._wanted
 
+    def _give_up(self, now_s: float) -> None:
+        """With the lock held. A call manager that does not answer must not hold up a stop: the connection is ended."""
+        late = self._state == "stopping" and now_s - self._stop_s > self.config.release_limit_s
+        if late and self._link is not None and not Trouble.read(self.config.trouble_file).no_stop:
+            self._link.abort()
+
     def _pulse(self) -> None:
-        """Notice that the process was frozen, and a lease that ran out while the other thread waits for an answer."""
+        """Notice that the process was frozen, and what becomes due while the other thread waits for an answer."""
         while True:
             time.sleep(PULSE_S)
             with self._lock:
@@ -193,6 +212,7 @@ class Line:
                     self._thawed_s = now_s
                 self._pulse_s = now_s
                 self._may_own()
+                self._give_up(now_s)
 
     def _run(self) -> None:
         while True:

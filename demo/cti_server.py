@@ -137,6 +137,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--devices", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the 200 ms a port and device takes")
     parser.add_argument("--connect-s", type=float, default=0.0)
+    parser.add_argument(
+        "--release-limit-s", type=float, default=2.0, help="wait so long for the call manager at a stop"
+    )
     parser.add_argument("--check-lease", action="store_true", help="release by itself when the lease has run out")
     parser.add_argument("--epoch-file", type=pathlib.Path, help="keeps the highest epoch over a restart")
     parser.add_argument("--trouble-file", type=pathlib.Path, help="what is wrong with it, for tests of faults")
@@ -154,6 +157,7 @@ def main() -> None:
         devices=options.devices,
         scale=options.scale,
         connect_s=options.connect_s,
+        release_limit_s=options.release_limit_s,
         check_lease=options.check_lease,
         epoch_file=options.epoch_file,
         trouble_file=options.trouble_file,

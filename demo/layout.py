@@ -134,6 +134,8 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     """Write one node's files; its programs."""
     directory, kept = config.node_directory(number), config.instance_directory(number)
     kept.mkdir(parents=True, exist_ok=True)
+    if number in config.clock_offset_s:
+        clock.set_offset(config.clock_file(number), config.clock_offset_s[number])
     address = config.address(f"node{number}")
     own, cti = f"{address}:{config.portal_port}", f"{address}:{config.cti_port}"
     service: dict[str, Any] = {"name": "cti", "kind": "http", "url": f"http://{cti}", "token": words.cti}
@@ -169,6 +171,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     line += ["--ports", str(config.cti_ports), "--devices", str(config.cti_devices), "--scale", str(config.cti_scale)]
     line += ["--connect-s", str(config.connect_s), "--epoch-file", str(kept / "cti.epoch")]
     line += ["--trouble-file", str(config.trouble_file(number))]
+    line += ["--release-limit-s", str(config.service_stop_s / 2)]
     line += ["--check-lease"] if config.check_lease else []
     programs: list[tuple[str, tuple[str, ...]]] = [
         ("redis", make_redis(directory, address, config.redis_port, words.redis, words.peer)),
@@ -186,15 +189,14 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     if config.floating:
         programs.append(("keepalived", keepalived(config, directory, number)))
     env = {"FT_CONFIG_FILE": str(file), "CTI_TOKEN": words.cti, "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
-    return _group(config, f"node{number}", programs, env | _path(), program_env=_clock(config, number))
+    return _group(config, f"node{number}", programs, env | _path(), program_env=clock_env(config, number))
 
 
-def _clock(config: ClusterConfig, number: int) -> dict[str, str]:
-    """Environment of a node's programs whose wall clock is their own; also sets that clock."""
+def clock_env(config: ClusterConfig, number: int) -> dict[str, str]:
+    """Environment of a node's programs whose wall clock is their own; empty without one."""
     if number not in config.clock_offset_s:
         return {}
     file = config.clock_file(number)
-    clock.set_offset(file, config.clock_offset_s[number])
     python_path = f"{clock.FAKED_CLOCK}{os.pathsep}{_path()['PYTHONPATH']}"
     return clock.environment(file) | {"PYTHONPATH": python_path}
 

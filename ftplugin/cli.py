@@ -98,6 +98,10 @@ def status(context: click.Context, as_json: bool) -> None:
         lines.append(found["problem"])
     elif decision:
         lines.append(f"{decision.get('rule') or '-'}: {decision.get('sentence', '')}")
+    if failed := found["failed_attempt"]:
+        lines.append(f"The last attempt to {failed['kind']} ({failed['rule']}) was given up: {failed['detail']}")
+    if found["clock_warning"]:
+        lines.append(found["clock_warning"])
     left_s = found["lease_left_s"]
     lines.append(f"epoch {found['epoch']}, lease left {left_s:.1f} s, VIP {found['vip']}, LAN {found['lan']}")
     mode = "on" if found["enabled"] else "off"

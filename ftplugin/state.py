@@ -145,7 +145,8 @@ class RoleReader:
         """True only inside an unexpired lease of this boot; False also when Redis does not answer."""
         now_s = self._clock.now_s()
         read_s, deadline_s, ahead_s = self._known
-        if not 0 <= now_s - read_s <= CACHE_S:
+        over = read_s < deadline_s <= now_s  # since it was read: it may have been renewed meanwhile
+        if over or not 0 <= now_s - read_s <= CACHE_S:
             record = self._runtime.read_role()
             deadline_s = 0.0
             if record is not None and record.role is Role.ACTIVE and record.boot_id == self._clock.boot_id:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ACTIVE, STANDBY, ERROR = "Active (Primary)", "Standby (Backup)", "Error"
 VIP_TEXTS = {"self": "this server", "peer": "the other server", "both": "both servers", "nobody": "nobody"}
 NOT_CONFIGURED = "The IP address of this server ({}) is neither server #1 nor #2: enter both addresses in the settings."
+SKEW_WARNING_S = 1.0  # half a round trip of 1000 ms cannot be told from skew
 DOCUMENTS = (AGENT, "decision", "view", "services", "switch", PAUSE, DRAIN, "ack_freeze", "manual")
 
 
@@ -64,11 +65,13 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "vip": _words(view.get("vip"), "destination") or "unknown",
         "vip_text": VIP_TEXTS.get(_words(view.get("vip"), "destination"), "not known"),
         "lan": _lan(view.get("lan")),
+        "clock_warning": "" if problem else _clock_warning(_mapping(view.get("peer")).get("skew_s")),
         "epoch": record.epoch,
         "seen_epoch": record.seen_epoch,
         "lease_left_s": left_s,
         "services": documents["services"],
         "running_switch": _running(documents["switch"], ft.clock.boot_id),
+        "failed_attempt": _failed(documents["switch"], ft.clock.boot_id),
         "refused_order": documents["manual"] if documents["manual"].get("outcome") == "refused" else {},
         "last_switch": last[0] if last else {},
         "manual_hold": bool(agent.get("manual_hold")) or ft.journal.manual_hold(),
@@ -162,10 +165,24 @@ def _running(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:
     return document
 
 
+def _failed(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:
+    """The newest switch when it could not be done; from Redis, since a full disk takes neither journal nor log."""
+    failed = document.get("outcome") in ("aborted", "failed") and document.get("boot_id", boot_id) == boot_id
+    return document if failed else {}
+
+
 def _lan(value: object) -> str:
     lan = _mapping(value)
     states = (lan.get("carrier"), lan.get("reference"))
     return "down" if "no" in states else "up" if states == ("yes", "yes") else "unknown"
+
+
+def _clock_warning(skew_s: object) -> str:
+    """I-H: skew warns, never refuses. ``skew_s``: how far the other server's clock is ahead, as the last heartbeat saw it."""
+    if not isinstance(skew_s, (int, float)) or abs(skew_s) <= SKEW_WARNING_S:
+        return ""
+    where = "ahead of" if skew_s > 0 else "behind"
+    return f"The clock of the other server is {abs(skew_s):.0f} s {where} this one's: set both by the same NTP source."
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -23,7 +23,9 @@ HEALTH_CHECK_S = 2  # kombu drops a half-open connection after 1 s plus two of t
 RESULT_KEEP_S = 86_400
 TICK_TASKS = ("workers.heartbeat", "workers.vip_destination", "workers.watchdog")
 SWITCH_TASKS = ("workers.switch", "workers.demote", "workers.recover")
-POOL_THREADS = 4  # a demotion must find a free thread while a promotion runs
+# One more than are ever busy at a time: a tick, the next two waiting for it, VIP and watchdog, each with its successor; or
+# a promotion and the demotions that interrupt it. With all of them busy Celery reads no message for up to a second more.
+POOL_THREADS = 8
 
 TRANSPORT: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_LIMIT_S,

@@ -291,6 +291,10 @@ class SwitchRunner:
                 ports.log.report(
                     "agent", f"{switch.rule} {switch.kind}, epoch {switch.epoch}, was interrupted by a crash: undone"
                 )
+        shown = ports.runtime.fetch("switch") or {}
+        if shown.get("outcome") == "running" and not ports.journal.unfinished():  # else the page shows it for ever
+            ended = {"outcome": "ended", "step": "", "detail": "the switch worker died in it, see the journal"}
+            ports.runtime.publish("switch", {**shown, **ended})
         record = ports.runtime.read_role() or RoleRecord()
         if record.role is not Role.ACTIVE and not record.clear:
             order = {

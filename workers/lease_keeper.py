@@ -9,7 +9,7 @@ from ftplugin.core.hysteresis import Memory
 from ftplugin.core.lease import clocks_agree, contact_s, lease_deadline_s
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, SettingsError
-from ftplugin.core.terms import Phase, Role
+from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.core.timing import Timing
 
 from .collect import known_lan
@@ -35,7 +35,7 @@ class LeaseKeeper(NodeRole):
         """
         revision, settings, timing, _ = self.settings()
         try:
-            self.designation(settings)
+            me = self.designation(settings)
         except SettingsError:
             return False
         if not self._started:
@@ -43,8 +43,8 @@ class LeaseKeeper(NodeRole):
         self.sync_role()
         record, now_s = self.record, self.ports.clock.now_s()
         if record.role is not Role.ACTIVE:
-            self._watch_votes(timing)
             self._publish_contact()
+            self._watch_votes(timing, me)
             return False
         if at_once:
             self._publish_contact()
@@ -120,16 +120,20 @@ class LeaseKeeper(NodeRole):
         self._write_lease(record.epoch, self.deadline_s)  # the guard reads it at its next poll
         return False
 
-    def _watch_votes(self, timing: Timing) -> None:
-        """Keeps watching since when each voter stands still, closer than the ticks do (5.4)."""
+    def _watch_votes(self, timing: Timing, me: Designation) -> None:
+        """Keeps watching since when each voter stands still, closer than the ticks do (5.4).
+
+        Waits for no silent voter: a promotion's first lease is capped by the contact published here, and renewed from here.
+        """
         votes, now_s = self.ports.votes, self.ports.clock.now_s()
         period_s = min(WATCH_PERIOD_S, timing.interval_s / 2)
         if now_s - self._watched_s < period_s:
             return
         self._watched_s = now_s
         limit_s = min(timing.network_s, period_s)
-        calls = [lambda n=name: votes.reading(n, limit_s) for name in votes.names()]
-        self.ports.runner.side_by_side(calls, limit_s + 0.05, last_here=len(calls) < 3)
+        names = sorted(votes.names(), key=lambda name: name == me)  # the own one, which answers at once, comes last
+        calls = [lambda n=name: votes.reading(n, limit_s) for name in names]
+        self.ports.runner.side_by_side(calls, timing.renew_s / 4, last_here=len(calls) < 3)
 
     def _publish_contact(self) -> None:
         """For the switch worker: a lease that starts now may not outlast what this node knows of its surroundings."""

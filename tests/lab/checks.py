@@ -87,4 +87,6 @@ def settles(site: Site, deadline_s: float = SETTLE_S) -> int:
     def healthy() -> int | None:
         return next((n for n in site.nodes if site.pair.active_on(n) and site.pair.healthy(n)), None)
 
-    return eventually(healthy, deadline_s, lambda: f"{site.pair.problems(1)} {site.pair.problems(2)} {site.pair.story()}")
+    return eventually(
+        healthy, deadline_s, lambda: f"{site.pair.problems(1)} {site.pair.problems(2)} {site.pair.story()}"
+    )

@@ -88,7 +88,8 @@ def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
 @pytest.fixture
 def site(keeper: Keeper, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Server1 active, both healthy. After the test no port had two owners and no two servers were active, or for no longer
-    than the test has declared in ``both_active_bound_s``. The timeline of a failed test is kept, with LAB_KEEP of every test."""
+    than the test has declared in ``both_active_bound_s``. The timeline of a failed test is kept, with LAB_KEEP of every test.
+    """
     running = keeper.get(_options(request.node))
     name = re.sub(r"\W+", "_", request.node.name)
     file = running.directory / "timelines" / f"{name}.txt"

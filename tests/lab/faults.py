@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import signal
@@ -20,12 +21,11 @@ from typing import Any, Iterator
 
 from demo.cluster import Cluster
 
-from .impostor import IPSWS
+from .impostor import IPSWS, MANNERS, WELL
 from .lan import ROOT, Lan
 from .timeline import Timeline
 
 BEHIND = 10_000  # the real portal listens at its port + this while an impostor stands in its place
-START_LIMIT_S = 10.0
 COMMAND_LIMIT_S = 5.0
 FILLER = "filler"
 
@@ -271,46 +271,51 @@ class Faults:
         """The portal answers badly from now on. When.
 
         ``manner``: see ``tests.lab.impostor``. ``only``: what the target of such a request contains; "" is every request.
-        ``delay_s``: before a slow answer, between two bytes of a dripping one.
+        ``delay_s``: before a slow answer, between two bytes of a dripping one. ValueError for another manner.
         """
-        address, supervision = self.cluster.address(node), self.cluster.node(node)
-        host, _, port = address.rpartition(":")
-        behind = f"{host}:{int(port) + BEHIND}"
+        if manner not in MANNERS:
+            raise ValueError(f"manner={manner!r}: must be one of {', '.join(MANNERS)}")
         if node not in self._impostors:
+            address = self.cluster.address(node)
+            host, _, port = address.rpartition(":")
+            behind = f"{host}:{int(port) + BEHIND}"
             self._impostors[node] = [self._program(node, "-m", "demo.portal", "--listen", behind)]
+            impostor = self._program(node, "-m", "tests.lab.impostor", "--listen", address, "--behind", behind)
+            self._impostors[node].append(impostor)
             self.stop(node, "portal")
-        for impostor in self._impostors[node][1:]:
-            _end(impostor)
-            self._impostors[node].remove(impostor)
-        at_s = self.note(f"portal of {self.host(node)}: {manner} ({only or 'every request'}, {delay_s:g} s)")
-        options = ("--listen", address, "--behind", behind, "--only", only, "--delay-s", str(delay_s))
-        self._impostors[node].append(self._program(node, "-m", "tests.lab.impostor", manner, *options))
-        if not supervision.running:
-            raise ValueError(f"node {node} is dead: start it before its portal can misbehave")
-        return at_s
+        return self._conduct(node, manner, only, delay_s)
 
     def behave(self, node: int) -> float:
-        """The portal answers as it should. When."""
-        at_s = self.note(f"portal of {self.host(node)}: in order")
-        self._end_impostors(node)
-        if (node, "portal") in self._stopped:
-            self.start(node, "portal")
+        """The portal answers as it should, through the impostor that passes all on: no moment without a portal. When."""
+        return self._conduct(node, WELL, "", 0.0) if node in self._impostors else self.note("no portal misbehaves")
+
+    def _conduct(self, node: int, manner: str, only: str, delay_s: float) -> float:
+        impostor = self._impostors[node][1]
+        assert impostor.stdin is not None and impostor.stdout is not None
+        at_s = self.note(f"portal of {self.host(node)}: {manner} ({only or 'every request'}, {delay_s:g} s)")
+        impostor.stdin.write(json.dumps({"manner": manner, "only": only, "delay_s": delay_s}).encode() + b"\n")
+        impostor.stdin.flush()
+        if not impostor.stdout.readline():
+            raise RuntimeError(f"the impostor of node {node} has ended with {impostor.wait(COMMAND_LIMIT_S)}")
         return at_s
 
+    def stood_in(self, node: int) -> tuple[str, ...]:
+        """Programs of the node in whose place something else answers."""
+        return ("portal",) if node in self._impostors else ()
+
     def _program(self, node: int, *arguments: str) -> subprocess.Popen[bytes]:
-        """A Python program on the node's host, outside its supervisor; it has said that it listens."""
-        supervision = self.cluster.node(node)
+        """A Python program on the node's host, outside its supervisor; it has printed a line."""
         started = subprocess.Popen(
             [*self.lan.prefix(self.host(node)), sys.executable, *arguments],
             cwd=ROOT,
-            env={**os.environ, **supervision.env},
-            stdin=subprocess.DEVNULL,
+            env={**os.environ, **self.cluster.environment(node)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
         assert started.stdout is not None
         if not started.stdout.readline():
-            raise RuntimeError(f"{' '.join(arguments)} ended at once with {started.wait(START_LIMIT_S)}")
+            raise RuntimeError(f"{' '.join(arguments)} ended at once with {started.wait(COMMAND_LIMIT_S)}")
         return started
 
     def _signal_impostors(self, node: int, number: int) -> None:
@@ -318,8 +323,9 @@ class Faults:
             process.send_signal(number)
 
     def _end_impostors(self, node: int) -> None:
-        for process in reversed(self._impostors.pop(node, [])):
-            _end(process)
+        for process in self._impostors.pop(node, []):
+            process.kill()
+            process.communicate(timeout=COMMAND_LIMIT_S)
 
     # --- all of it
 
@@ -344,10 +350,3 @@ class Faults:
         for name in self.cluster.groups:
             if isinstance(name, str):
                 self.cluster.thaw(name)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait(COMMAND_LIMIT_S)
-    if process.stdout is not None:
-        process.stdout.close()

@@ -1,24 +1,41 @@
-"""A portal that misbehaves: ``python -m tests.lab.impostor MANNER --listen A:P --behind A:P``.
+"""A portal that misbehaves: ``python -m tests.lab.impostor --listen ADDRESS:PORT --behind ADDRESS:PORT``.
 
-It stands at the portal's address and passes requests on to the real portal, which listens elsewhere meanwhile. Requests
-whose target contains ``--only`` are answered in the given manner, all others as the portal answers them.
+It stands at the portal's address, waiting for it to be free, and passes requests on to the real portal, which listens
+elsewhere meanwhile. A line of JSON on its input says how it behaves from then on: {"manner": "slow", "only": "mod=IPSWS",
+"delay_s": 2}; each is answered by "ready". Requests whose target contains ``only`` are answered in that manner, all others
+as the portal answers them. It ends with its input.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import json
 import socket
+import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import Callable
 
+WELL = "well"
 MANNERS = ("slow", "wrong", "truncated", "hanging", "redirect", "huge", "drip")
 REQUEST_BYTES_MAX = 65_536
 PASS_LIMIT_S = 5.0
+BIND_LIMIT_S = 10.0
 HANG_S = 3600.0
 HUGE_BYTES = 10_000_000
 IPSWS = "mod=IPSWS"  # what the peer's heartbeat asks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conduct:
+    """How requests whose target contains ``only`` are answered. ``delay_s``: before a slow answer, or between two bytes."""
+
+    manner: str = WELL
+    only: str = IPSWS
+    delay_s: float = 0.2
 
 
 def answer_of(behind: tuple[str, int], request: bytes) -> bytes:
@@ -51,9 +68,12 @@ def read_request(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def misbehave(connection: socket.socket, manner: str, answer: Callable[[], bytes], delay_s: float) -> None:
-    """Answer one request in that manner. ``delay_s``: before a slow answer, and between two bytes of a dripping one."""
-    if manner == "hanging":
+def misbehave(connection: socket.socket, conduct: Conduct, answer: Callable[[], bytes]) -> None:
+    """Answer one request in that manner."""
+    manner, delay_s = conduct.manner, conduct.delay_s
+    if manner == WELL:
+        connection.sendall(answer())
+    elif manner == "hanging":
         time.sleep(HANG_S)
     elif manner == "slow":
         time.sleep(delay_s)
@@ -77,17 +97,39 @@ def misbehave(connection: socket.socket, manner: str, answer: Callable[[], bytes
             time.sleep(delay_s)
 
 
-def serve(connection: socket.socket, behind: tuple[str, int], manner: str, only: str, delay_s: float) -> None:
-    """One request, then the end of the connection."""
-    with connection, contextlib.suppress(OSError):  # either side may go away at any moment
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        request = read_request(connection)
-        if not request:
-            return
-        if only.encode() in request.split(b"\r\n", 1)[0]:
-            misbehave(connection, manner, lambda: answer_of(behind, request), delay_s)
-        else:
-            connection.sendall(answer_of(behind, request))
+class Impostor:
+    """Serves one request a connection, each by the conduct of that moment."""
+
+    def __init__(self, behind: tuple[str, int]) -> None:
+        self.conduct = Conduct()
+        self._behind = behind
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):  # either side may go away at any moment
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            request, conduct = read_request(connection), self.conduct
+            if request and conduct.only.encode() in request.split(b"\r\n", 1)[0]:
+                misbehave(connection, conduct, lambda: answer_of(self._behind, request))
+            elif request:
+                connection.sendall(answer_of(self._behind, request))
+
+    def accept(self, listener: socket.socket) -> None:
+        """For ever."""
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+
+def listen(address: tuple[str, int]) -> socket.socket:
+    """A listener as soon as the address is free. OSError when it does not become so."""
+    end_s = time.monotonic() + BIND_LIMIT_S
+    while True:
+        try:
+            return socket.create_server(address, backlog=128)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end_s:
+                raise
+        time.sleep(0.005)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -97,18 +139,19 @@ def _address(text: str) -> tuple[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Passes requests on to a portal, and answers some of them badly.")
-    parser.add_argument("manner", choices=MANNERS)
     parser.add_argument("--listen", type=_address, required=True, metavar="ADDRESS:PORT")
     parser.add_argument("--behind", type=_address, required=True, metavar="ADDRESS:PORT")
-    parser.add_argument("--only", default=IPSWS, help="what the target of a badly answered request contains")
-    parser.add_argument("--delay-s", type=float, default=0.2)
     options = parser.parse_args()
-    with socket.create_server(options.listen, backlog=128) as listener:
+    impostor = Impostor(options.behind)
+    print("started", flush=True)
+    listening = False
+    for line in sys.stdin:
+        impostor.conduct = Conduct(**json.loads(line))
+        if not listening:
+            listener = listen(options.listen)
+            threading.Thread(target=impostor.accept, args=(listener,), daemon=True).start()
+            listening = True
         print("ready", flush=True)
-        while True:
-            connection, _ = listener.accept()
-            arguments = (connection, options.behind, options.manner, options.only, options.delay_s)
-            threading.Thread(target=serve, args=arguments, daemon=True).start()
 
 
 if __name__ == "__main__":

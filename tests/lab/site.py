@@ -11,6 +11,7 @@ about a node are asked on its own host, so that a cut LAN hides nothing.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import pathlib
@@ -18,9 +19,10 @@ import shutil
 import subprocess
 import sys
 from types import TracebackType
-from typing import Any, ContextManager, Mapping, Self
+from typing import Any, Callable, Collection, ContextManager, Iterator, Mapping, Self
 
 from demo.cluster import Cluster, ClusterConfig
+from ftplugin.clock import SystemClock
 from ftplugin.core.records import RoleRecord
 from ftplugin.status import status_of
 from tests.integration.cluster.harness import ROOT, Nodes, eventually
@@ -66,12 +68,32 @@ class LabCluster(Cluster):
             return super().call_manager(**request)
 
 
-class LabNodes(Nodes):
-    """The questions of the cluster's tests, asked on the node's own host."""
+class NodeClock(SystemClock):
+    """A node's clock, read by a test that has the host's. ``offset_s``: of that node now."""
 
-    def __init__(self, cluster: LabCluster) -> None:
-        self._lan = cluster.lan
+    def __init__(self, offset_s: Callable[[], float]) -> None:
+        self._offset_s = offset_s
+
+    def wall_s(self) -> float:
+        return super().wall_s() + self._offset_s()
+
+
+class LabNodes(Nodes):
+    """The questions of the cluster's tests, asked on the node's own host and by its own clock.
+
+    :param offset_s: of a node's wall clock. :param stood_in: programs of a node that something else stands in for.
+    """
+
+    def __init__(
+        self, cluster: LabCluster, offset_s: Callable[[int], float], stood_in: Callable[[int], Collection[str]]
+    ) -> None:
+        self._lan, self._stood_in = cluster.lan, stood_in
         super().__init__(cluster)
+        for node, portal in self.portals.items():
+            portal.clock = NodeClock(functools.partial(offset_s, node))
+
+    def processes(self, node: int) -> Iterator[tuple[str, str]]:
+        return ((name, state) for name, state in super().processes(node) if name not in self._stood_in(node))
 
     def status(self, node: int) -> dict[str, Any]:
         with self._lan.inside(f"node{node}"):
@@ -90,7 +112,7 @@ class LabNodes(Nodes):
             super().order_switch(target)
 
     def ft(self, node: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "FT_CONFIG_FILE": str(self.cluster.config_file(node))}
+        env = {**os.environ, **self.cluster.environment(node)}
         command = [*self._lan.prefix(f"node{node}"), sys.executable, "-m", "ftplugin.cli", *arguments]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=FT_LIMIT_S)
 
@@ -159,7 +181,7 @@ class Site(Faults):
         self.lan.__enter__()
         try:
             self.cluster.start()
-            self.pair = LabNodes(self.cluster)
+            self.pair = LabNodes(self.cluster, self._offset_s.__getitem__, self.stood_in)
             self.pair.down = self.down
             self.timeline = Timeline(self)
             self.timeline.start()

@@ -38,6 +38,7 @@ class Bounds:
 
     failover_s: float  # I-B, also when only the agent died, and the slack
     back_s: float  # after the last fault: as a start, in which server2 waits N ticks more
+    calm_s: float  # what a fault had begun shows by then: a lease has run out, a streak is full
     decide_s: float  # two active after healing, until one has yielded (X1)
     resume_s: float  # a service that does not check its lease may act so long on a machine that goes on (I-A)
 
@@ -48,6 +49,7 @@ class Bounds:
         return cls(
             failover_s=failover_s + SLACK_S,
             back_s=failover_s + ticks_s + BACK_S + SLACK_S,
+            calm_s=ticks_s,
             decide_s=ticks_s + settings.timeout_s + settings.service_stop_s,
             resume_s=timing.margin_s + settings.service_stop_s,
         )

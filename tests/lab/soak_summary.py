@@ -71,7 +71,7 @@ def _quiet(summary: Summary) -> Section:
             "2 T for an agent alone and 3 s for a shared machine.",
         ),
         figures=(
-            Figure(name="switches", unit="", values=(summary.automatic + summary.manual,), bound=0, digits=0),
+            Figure(name="switches", unit="", values=(summary.promotions.total(),), bound=0, digits=0),
             *_both(summary),
             Figure(name="none active, in all", unit="s", values=(summary.none_s,)),
             Figure(

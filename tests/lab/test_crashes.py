@@ -132,7 +132,9 @@ def check(site: Site, case: Crash, target: int, began_s: float) -> None:
         lambda: next((n for n in site.nodes if site.pair.active_on(n)), None), limit_s + SLACK_S, site.pair.story
     )
     none = site.timeline.none_active_s(began_s)
-    assert none.longest_s <= limit_s, f"{case.name}: nobody was active for {none.longest_s:.2f} s, limit {limit_s:.2f} s"
+    assert (
+        none.longest_s <= limit_s
+    ), f"{case.name}: nobody was active for {none.longest_s:.2f} s, limit {limit_s:.2f} s"
     if case.way == FAILOVER:
         assert active == target, "the other node is off"
         site.start_node(3 - target)

@@ -1,5 +1,6 @@
 """Each process alone, and whole nodes: killed (kill -9; its supervisor restarts it), frozen, powered off, rebooted.
 
+The active node killed and frozen as a whole: ``test_site``.
 Beat is a thread of the tick worker here: it dies and freezes with it. The database is a file: see ``test_state``.
 """
 
@@ -16,7 +17,7 @@ from .site import Site
 from .timeline import ACTIVE
 
 PROGRAMS = ("portal", "tick", "switch", "guard", "redis", "cti")
-FREEZE_S = 2.0  # of a program on the standby node: longer than a hold
+FREEZE_S = 1.2  # of a program on the standby node: longer than a hold
 
 
 # --- one program of the active node
@@ -92,12 +93,8 @@ def test_on_the_standby_node_each_program_dies_and_freezes_and_nobody_notices(si
     control(site)
 
 
-def test_standby_node_dies_freezes_and_reboots_and_nobody_notices(site: Site) -> None:
+def test_standby_node_freezes_and_reboots_and_nobody_notices(site: Site) -> None:
     began_s, epoch = time.monotonic(), site.pair.status(1)["epoch"]
-    site.kill_node(2)
-    watch(site)
-    site.start_node(2)
-    site.pair.wait_healthy(1)
     site.freeze(2)
     watch(site)
     site.thaw(2)
@@ -105,28 +102,9 @@ def test_standby_node_dies_freezes_and_reboots_and_nobody_notices(site: Site) ->
     site.reboot(2, FREEZE_S)
     site.pair.wait_healthy(1)
     nothing_switches(site, began_s, epoch)
-    control(site)
 
 
 # --- the whole active node
-
-
-@pytest.mark.parametrize("way", ["killed", "powered off"])
-def test_active_node_ends_and_comes_back_as_standby(site: Site, way: str) -> None:
-    at_s = site.kill_node(1) if way == "killed" else site.power_off(1)
-    took_s = takes_over(site, 2, at_s, names="F1") - at_s
-    assert took_s >= site.pair.timing.hold_s, "sooner than a silent active node has certainly stopped"
-    started_s = site.start_node(1)
-    site.pair.wait_healthy(2)
-    assert ACTIVE not in site.timeline.words(1, started_s), "failback is off"
-
-
-def test_active_node_freezes_as_a_whole_and_goes_on_as_standby(site: Site) -> None:
-    at_s = site.freeze(1)
-    takes_over(site, 2, at_s, names="F1")
-    thawed_s = site.thaw(1)
-    site.pair.wait_healthy(2)
-    assert ACTIVE not in site.timeline.words(1, thawed_s), "it said ACTIVE with a lease that had run out"
 
 
 def test_active_node_reboots_faster_than_a_failover_and_one_node_is_active(site: Site) -> None:
@@ -135,28 +113,26 @@ def test_active_node_reboots_faster_than_a_failover_and_one_node_is_active(site:
     site.start_node(1)
     settles(site)
     none = site.timeline.none_active_s(at_s)
-    assert none.longest_s <= site.pair.failover_bound_s(agent_only=True) + start_s(site) + MACHINE_S
+    assert none.longest_s <= site.pair.failover_bound_s(agent_only=True) + SLACK_S
     assert len(moves(site, at_s)) <= 2, moves(site, at_s)
 
 
-def test_active_node_reboots_slower_than_a_failover_and_joins_the_other(site: Site) -> None:
+def test_active_node_loses_its_power_and_comes_back_as_standby(site: Site) -> None:
     at_s = site.power_off(1)
-    takes_over(site, 2, at_s)
+    took_s = takes_over(site, 2, at_s, names="F1") - at_s
+    assert took_s >= site.pair.timing.hold_s, "sooner than a silent active node has certainly stopped"
     started_s = site.start_node(1)
     site.pair.wait_healthy(2)
-    assert ACTIVE not in site.timeline.words(1, started_s)
+    assert ACTIVE not in site.timeline.words(1, started_s), "failback is off"
     assert moves(site, started_s) == ["server2"]
 
 
 # --- both start
 
 
-def start_s(site: Site) -> float:
-    """What the programs of a node take from its start until the first tick; the supervisors are waited for."""
-    return SLACK_S
-
-
-@pytest.mark.parametrize("first,later_s", [(1, 0.0), (1, 1.5), (2, 1.5)], ids=["together", "server2 later", "server1 later"])
+@pytest.mark.parametrize(
+    "first,later_s", [(1, 0.0), (1, 1.5), (2, 1.5)], ids=["together", "server2 later", "server1 later"]
+)
 def test_both_boot_and_one_of_them_becomes_active_once(site: Site, first: int, later_s: float) -> None:
     """1.5 s are to T = 0.5 s what 90 s are to T = 30 s. Server1 is active, unless server2 was alone for 2 N ticks."""
     site.pair.order_switch(2)  # so that the role is not where it was before

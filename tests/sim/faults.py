@@ -99,8 +99,9 @@ def freeze_node(world: World, node: Node, lasts: float) -> None:
 
 def pause_host(world: World, node: Node, lasts: float) -> None:
     """A virtual machine is paused: CLOCK_BOOTTIME stands still, and the hypervisor sets the wall clock at the end."""
-    boots = node.boots
-    _freeze(world, node, ALL, lasts, lambda: node.stand_still(lasts) if node.boots == boots else None)
+    if node.up and world.now >= node.paused_until:
+        node.paused_until = world.now + lasts
+        _freeze(world, node, ALL, lasts, lambda: node.stand_still(lasts))
 
 
 def _freeze(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftplugin.core.lease import epoch_owner
 from ftplugin.core.records import RoleRecord
+from ftplugin.state import lease_left_s
 from ftplugin.core.terms import Role
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Invariants:
         self.highest[node.designation] = record.epoch
         if node.disk.epoch < record.epoch:
             self.fail(f"I-G epoch {record.epoch} acts before it is durable")
-        if record.deadline_s > node.now_s() and record.boot_id == node.boot_id:
+        if lease_left_s(record, node.boot_id, node.now_s(), node.wall_s()) > 0:
             self.check_answers(node)
         if fresh and stored is not None and stored.role is not Role.ACTIVE:
             self.check_promotion(node, record.epoch)

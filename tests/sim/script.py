@@ -106,6 +106,7 @@ class ScriptWorld(World):
         super().__init__(settings, seed, Watching())
         self.crash_at: dict[Designation, tuple[str, float]] = {}
         self.checks_fail: set[Designation] = set()
+        self.monitor_wrong: set[Designation] = set()
 
     def launch(self, node: Node, name: str, process: Process) -> None:
         super().launch(node, name, process)
@@ -123,6 +124,8 @@ class ScriptWorld(World):
             dispatch.progress = lambda step, detail: self._step(node, process, step)
 
     def _checked(self, answer: Probe, asked: Designation, check_body: bool) -> Probe:
+        if asked in self.monitor_wrong and answer.state is not None:
+            return replace(answer, cause=ProbeCause.STATUS, state=None)
         sick = check_body and answer.good and asked in self.checks_fail
         return replace(answer, cause=ProbeCause.BODY) if sick else answer
 
@@ -339,9 +342,10 @@ class _Run:
             world.send(asked, "switch", (order,))
         elif name == "crash_at":
             world.crash_at[node.designation] = (rest[1], lasts if lasts is not None else faults.RESTART_S)
-        elif name == "checks_fail":
-            world.checks_fail.add(node.designation)
-            world.kernel.at(world.now + (lasts or 1e9), lambda: world.checks_fail.discard(node.designation))
+        elif name in ("checks_fail", "monitor_wrong"):
+            these = getattr(world, name)
+            these.add(node.designation)
+            world.kernel.at(world.now + (lasts or 1e9), lambda: these.discard(node.designation))
         else:
             raise ScriptError(f"{self.scenario.name}: nothing is called {name!r}")
 
@@ -408,6 +412,9 @@ class _Run:
             case ["open", who]:
                 rows = [r for r in self._nodes(who)[0].disk.switches.values() if r["outcome"] is None]
                 return bool(rows), f"{len(rows)} open switches"
+            case ["shown", who]:
+                document = self._nodes(who)[0].redis.documents.get("switch", {})
+                return document.get("outcome") == "running", f"the page shows {document}"
         raise ScriptError(f"{self.scenario.name}: cannot check {' '.join(clause)!r}")
 
     def _report(self, text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from typing import Any
 
 from ftplugin.config import NodeConfig
@@ -106,7 +107,7 @@ class Node:
         self.portal_seen: float | None = None
         self.wall_offset = 0.0
         self.boot_offset = 0.0
-        self.thawed_at = self.stood_still_at = -1e9
+        self.thawed_at = self.stood_still_at = self.paused_until = -1e9
         self.gap_at = self.ticked_at = self.tick_began = self.gateway_seen = -1e9
         self.first_bad_end: float | None = None
         self.bad_since_decision: float | None = None
@@ -139,7 +140,7 @@ class Node:
 
     def boot(self) -> None:
         self.boots += 1
-        self.up = True
+        self.up, self.paused_until = True, -1e9
         self.boot_offset = self.world.random.uniform(0, 1000)
         self.redis, self.queue = RedisData(), []
         self.services = [Service(self.world, self)]
@@ -147,8 +148,8 @@ class Node:
             self.start(name)
 
     def start(self, name: str) -> None:
-        """Start one process, as its supervisor does."""
-        if not self.up:
+        """Start one process, as its supervisor does; on a paused host nothing runs before it goes on."""
+        if not self.up or self._later(lambda: self.start(name)):
             return
         process = Process(f"{self.designation} {name}")
         self.processes[name] = process
@@ -184,7 +185,17 @@ class Node:
         for name in names:
             self.world.kernel.freeze(self.processes[name])
 
+    def _later(self, call: Callable[[], None]) -> bool:
+        """True when this host is paused: the call is made when it goes on, unless it was booted anew."""
+        boots = self.boots
+        if self.world.now >= self.paused_until:
+            return False
+        self.world.kernel.at(self.paused_until + 0.001, lambda: call() if self.boots == boots else None)
+        return True
+
     def thaw(self, names: tuple[str, ...]) -> None:
+        if self._later(lambda: self.thaw(names)):
+            return
         self.thawed_at = self.world.now
         for name in names:
             process = self.processes[name]

@@ -64,11 +64,18 @@ class FakeAgent:
         self._notes.add("early tick" if early else "tick", wall_s=time.time())
         while self._hang.exists():
             time.sleep(0.05)
+        time.sleep(self._tick_s())
         again = self._config.instance_dir / "again"
         return SimpleNamespace(again_in_s=float(again.read_text())) if again.exists() else None
 
+    def _tick_s(self) -> float:
+        """What a tick and a probe of the VIP take, as the file ``tick_s`` says; nothing without it."""
+        file = self._config.instance_dir / "tick_s"
+        return float(file.read_text()) if file.exists() else 0.0
+
     def probe_vip(self) -> None:
         self._notes.add("probe_vip")
+        time.sleep(self._tick_s())
 
     def watch_services(self) -> None:
         self._notes.add("watch_services")

@@ -142,6 +142,18 @@ def test_a_tick_that_asks_for_the_next_one_soon_gets_it_and_the_grid_goes_on(nod
     assert not [c for c in node.calls("event") if c["name"] == "overlap"]
 
 
+def test_ticks_as_long_as_the_interval_follow_each_other_without_a_hole(node: NodeProcesses) -> None:
+    """A silent peer with t = T: a hole of 2 T would restart the streaks, and the failover with them (I-F)."""
+    node.set(interval_s=INTERVAL_S, timeout_s=INTERVAL_S, threshold=3, vip_address="127.0.0.1")
+    start(node, "embedded")
+    (node.folder / "tick_s").write_text(str(INTERVAL_S + 0.005))
+    since_s = time.monotonic()
+    wait_for("twenty heartbeats", lambda: len(node.times("tick", since_s)) >= 20, 30)
+    times = node.times("tick", since_s)
+    gaps = [b - a for a, b in zip(times, times[1:])]
+    assert max(gaps) < 1.6 * INTERVAL_S, f"a heartbeat was left out: {[round(gap, 3) for gap in gaps]}"
+
+
 def test_long_tick_is_never_run_twice_at_a_time_and_the_skipped_ones_are_counted(node: NodeProcesses) -> None:
     start(node, "embedded")
     hang = node.folder / "hang"
