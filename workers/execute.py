@@ -108,7 +108,8 @@ class SwitchRunner:
     def promote(
         self, order: Mapping[str, Any], settings: Settings, wait_by: Timing, stop_by: Timing, designation: Designation
     ) -> dict[str, Any]:
-        """Run a promotion. ``order``: switch_id, rule, reason, actor, action, not_before_s, passable_s, marks, seen_epoch.
+        """Run a promotion. ``order``: switch_id, rule, reason, actor, action, marks, seen_epoch, not_before_s, certain_s,
+        passable_s.
 
         wait_by: timing to wait by; stop_by: timing of the lease that the new active node takes.
         """
@@ -230,9 +231,11 @@ class SwitchRunner:
             epoch = next_epoch(self.highest_seen(order), designation)
             if not run.begin(epoch):
                 return run.end("refused", Role.ACTIVE, "the journal cannot be written")
-            for name in self.ports.votes.names():
-                self.ports.votes.renew(name, epoch, timing.network_s)
-            if not self.ports.runtime.write_role(replace(record, epoch=epoch)):
+            limit_s = min(timing.network_s, timing.lease_s / 3)
+            self.ask_voters(lambda name: self.ports.votes.renew(name, epoch, limit_s), limit_s)
+            record = self.ports.runtime.read_role() or record  # renewed while a silent voter was asked
+            owned = record.role is Role.ACTIVE and self.ports.runtime.write_role(replace(record, epoch=epoch))
+            if not owned:
                 return run.end("aborted", Role.ACTIVE, "the role changed meanwhile")
             lease_left_s = record.deadline_s - self.ports.clock.now_s()
             said = [s.promote(epoch, lease_left_s) for s in self.ports.services]

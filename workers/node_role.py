@@ -205,6 +205,7 @@ class NodeRole:
             "reason": decision.why,
             "not_before_s": decision.not_before_s,
             "passable_s": decision.passable_s,
+            "certain_s": decision.certain_s,
             "marks": {vote.voter: [vote.mark, vote.still_since_s] for vote in view.votes},
             "seen_epoch": max([0, *epochs, *((peer.epoch, peer.seen_epoch) if peer is not None else ())]),
             "boot_id": self.ports.clock.boot_id,

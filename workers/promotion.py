@@ -10,7 +10,7 @@ from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.sequence import OnFailure, Step, StepName, promotion
 from ftplugin.core.settings import Settings
-from ftplugin.core.terms import Designation, Phase, ProbeCause, Role, ServiceState
+from ftplugin.core.terms import Designation, Phase, Role, ServiceState
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import NodeState
 
@@ -74,8 +74,8 @@ class Promotion:
             self._heard(good=True, clear=probe.state is not None and probe.state.clear)
             raise StepFailed("the peer answered the last probe")
         until_s = float(self.order.get("not_before_s", 0))
-        if probe.cause in (ProbeCause.TIMEOUT, ProbeCause.CONNECT):  # it will confirm no fence: wait here, without the lock
-            until_s = max(until_s, float(self.order.get("passable_s", 0)) - self.timing.fence_s)
+        if probe.state is None:  # a silent peer confirms no fence: it is waited for here, without the lock
+            until_s = max(until_s, float(self.order.get("certain_s", 0)) - self.timing.fence_s)
         wait_s = until_s - self.ports.clock.now_s()
         if wait_s > 2 * self.timing.timeout_s:
             raise StepFailed(f"{wait_s:.1f} s too early")

@@ -7,7 +7,7 @@ from typing import Any
 
 from .diagnosis import Diagnosis, diagnose
 from .hysteresis import Memory, advance, direct_path_cut
-from .policy import Action, Case, Refusal, Rule, not_before_s, passable_s, refusals, rule_for
+from .policy import Action, Case, Refusal, Rule, certain_s, not_before_s, passable_s, refusals, rule_for
 from .settings import Settings
 from .suspect import again_in_s
 from .terms import Role, SplitStance, VipDestination
@@ -33,6 +33,7 @@ class Decision:
     refused: tuple[Refusal, ...] = ()
     not_before_s: float = 0.0
     passable_s: float = 0.0
+    certain_s: float = 0.0  # what is to be waited for before the fence, on the own CLOCK_BOOTTIME
     stance: SplitStance = SplitStance.NONE
     alarms: tuple[str, ...] = ()
     again_in_s: float | None = None  # suspect mode: the next tick so soon after this one, not at the grid's next
@@ -84,6 +85,7 @@ def decide(
         refused=refused,
         not_before_s=not_before_s(case),
         passable_s=passable_s(case),
+        certain_s=certain_s(case),
         stance=_stance(diagnosis, view, settings),
         alarms=_alarms(view, memory, settings, used),
         again_in_s=again_in_s(case, refused),

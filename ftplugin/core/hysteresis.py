@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Mapping
 
 from .settings import Settings
-from .terms import Role, Tri, VipDestination
+from .terms import ProbeCause, Role, Tri, VipDestination
 from .timing import Timing
 from .view import ClusterView, VoteReading
 
@@ -103,6 +103,8 @@ def advance(memory: Memory, view: ClusterView, settings: Settings, timing: Timin
     ended_s = view.peer.ended_s if view.peer is not None else view.now_s
     combined = bad or vip_here
     own_ok = view.self_healthy
+    if bad and not own_ok and view.peer is not None and view.peer.cause is ProbeCause.BODY:
+        bad, combined = False, vip_here  # both miss a third party; who sees it back first must not find a full streak
     one = 0 if view.early else 1  # suspect mode hastens the count of bad probes alone: the others are counted in T
     return replace(
         memory,

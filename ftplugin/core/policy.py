@@ -262,19 +262,17 @@ def _hold(c: Case) -> str:
 
 def certain_s(c: Case) -> float:
     """When F1 or C3 may end in a promotion: a silent peer cannot confirm a fence, so it must have stopped certainly. One
-    that answers, but wrongly, while its votes move is not silent: its agent can confirm, and is asked as soon as the hold
-    is over. Should it not answer then, the fence still passes no sooner than ``passable_s``."""
-    if c.view.peer_state is not None or _answers_wrongly(c):
+    whose monitor alone is broken can: its agent is asked as soon as the hold is over. Should it not answer then, the fence
+    still passes no sooner than ``passable_s``."""
+    if c.view.peer_state is not None or _peer_reaches_here(c):
         return not_before_s(c)
     return max(not_before_s(c), passable_s(c))
 
 
-def _answers_wrongly(c: Case) -> bool:
-    """Something answers at the peer's address, and the peer renewed a vote within its last two renewal periods."""
-    if c.view.peer is None or c.view.peer.cause in (ProbeCause.OK, ProbeCause.TIMEOUT, ProbeCause.CONNECT):
-        return False
-    owned = [v for v in c.view.votes if v.owner == c.view.designation.other and v.still_since_s is not None]
-    return any(c.view.now_s - (v.still_since_s or 0.0) < 2 * c.timing.renew_s for v in owned)
+def _peer_reaches_here(c: Case) -> bool:
+    """The peer's agent renewed its vote in this node's own Redis within two renewal periods: it is alive, and connected."""
+    own = [v for v in c.view.votes if v.voter == c.view.designation and v.owner == c.view.designation.other]
+    return any(v.still_since_s is not None and c.view.now_s - v.still_since_s < 2 * c.timing.renew_s for v in own)
 
 
 def not_before_s(c: Case) -> float:
