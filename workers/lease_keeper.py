@@ -54,7 +54,7 @@ class LeaseKeeper(NodeRole):
                 return True
         if not self.resolved or not self._may_renew(record, now_s, timing):
             return False
-        if not verified and not self._verify(record, timing):
+        if not verified and not self._verify(record, timing, me):
             return False
         before_s = self.ports.clock.now_s()
         quorum = len(list(self.ports.votes.names())) >= 3
@@ -97,28 +97,48 @@ class LeaseKeeper(NodeRole):
             self._stepped_s = None
         return agree
 
-    def _verify(self, record: RoleRecord, timing: Timing) -> bool:
+    def _verify(self, record: RoleRecord, timing: Timing, me: Designation) -> bool:
         """A clock made a step since the last renewal; this host may have stood still, and its lease be over for everybody
-        else. Asks the peer before the portal may say ACTIVE again (spec 3, I-F). A silent peer may be dead, so it contradicts
-        nothing once the LAN has answered since; with a witness the majority still has to renew."""
+        else. Asks the peer and the voters before the portal may say ACTIVE again (spec 3, I-F). With a witness the majority
+        still has to renew afterwards."""
         first = self._stepped_s is None  # timer and tick may both get here
         stepped_s = self._stepped_s = self.ports.clock.now_s() if self._stepped_s is None else self._stepped_s
         said = self.ports.peer.state(timing.network_s).state
-        if said is None:
-            lan = self.ports.lan.reading()
-            if lan.asked and (lan.seen_s is None or lan.seen_s < stepped_s):
-                return False  # isolated, for all that is known; asked again at the next turn
-        if said is None or said.role is not Role.ACTIVE or said.epoch <= record.epoch:
+        if said is None and not self._nobody_can_have_taken_over(record, timing, stepped_s):
+            return False  # asked again at the next turn, until the lease runs out
+        taken = self._epoch_of_the_other(timing, me)
+        if said is not None and said.role is Role.ACTIVE:
+            taken = max(taken, said.epoch)
+        if taken <= record.epoch:
             if first or said is None:
                 self.ports.log.report("agent", "a clock of this server made a step; its role was verified and holds")
             return True
-        text = (
-            f"this server stood still; meanwhile the other became active under epoch {said.epoch}: the lease ends now"
-        )
+        text = f"this server stood still; meanwhile the other took epoch {taken}: the lease ends now"
         self.ports.log.report("agent", text)
         self.deadline_s = self.ports.clock.now_s()
         self._write_lease(record.epoch, self.deadline_s)  # the guard reads it at its next poll
         return False
+
+    def _nobody_can_have_taken_over(self, record: RoleRecord, timing: Timing, stepped_s: float) -> bool:
+        """The peer is silent: is it certain that it did not become active meanwhile? Only if this host stood still for less
+        than a hold (a clock set back is no pause at all), and the LAN has answered since."""
+        clock, lan = self.ports.clock, self.ports.lan.reading()
+        stood_still_s = clock.wall_s() - clock.now_s() - (record.wall_ahead_s or 0.0)
+        if lan.asked and (lan.seen_s is None or lan.seen_s < stepped_s):
+            return False
+        return stood_still_s < timing.hold_s
+
+    def _epoch_of_the_other(self, timing: Timing, me: Designation) -> int:
+        """The highest epoch that a voter shows as the peer's lease or lock: a promotion may be under way right now."""
+        votes = self.ports.votes
+        calls = [lambda n=name: votes.reading(n, timing.network_s) for name in votes.names()]
+        found = [0]
+        for vote in self.ports.runner.side_by_side(calls, timing.network_s + 0.05):
+            if vote is not None and vote.owner == me.other:
+                found.append(vote.epoch)
+            if vote is not None and vote.lock_owner == me.other:
+                found.append(vote.lock_epoch)
+        return max(found)
 
     def _watch_votes(self, timing: Timing, me: Designation) -> None:
         """Keeps watching since when each voter stands still, closer than the ticks do (5.4).

@@ -3,7 +3,7 @@
     make lab-full                                    everything, some hours
     make lab-full ARGS="--only 'node killed'"        those lines whose section, name or variant contain the words
     make lab-full ARGS="--only isolation --runs 3"   and so many runs each
-    make lab-full ARGS=--missing                     only what the table has no line of yet
+    make lab-full ARGS=--missing                     only what the table has no line of, or one of fewer runs
     make lab-full ARGS=--list
 
 Each line is kept in docs/lab.json as soon as it is measured, so a run may be ended and gone on with. Needs root.
@@ -17,6 +17,8 @@ import json
 import os
 import pathlib
 import re
+import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -90,7 +92,11 @@ class Runner:
         wanted = repr((sorted(job.options.items()), job.mortal))
         if self.site is None or wanted != self._wanted:
             self.end()
-            site = self._undo.enter_context(Site(pathlib.Path(tempfile.mkdtemp(dir=self.directory)), **job.options))
+            place = pathlib.Path(tempfile.mkdtemp(dir=self.directory))
+            self._undo.callback(
+                shutil.rmtree, place, ignore_errors=True
+            )  # after the site has ended; its timeline is kept
+            site = self._undo.enter_context(Site(place, **job.options))
             site.bring_back()
             if job.mortal:
                 self._undo.enter_context(mortal_workers(site))
@@ -208,13 +214,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.full", description="The whole matrix of the fault lab.")
     parser.add_argument("--only", action="append", default=[], help="words a line must contain; again: other words too")
     parser.add_argument("--runs", type=int, default=0, help="of each line, instead of its own number")
-    parser.add_argument("--missing", action="store_true", help="only lines that the table does not have yet")
+    parser.add_argument("--missing", action="store_true", help="only lines not in the table, or with fewer runs")
     parser.add_argument("--list", action="store_true", help="say what would be run")
     options = parser.parse_args(argv)
     every = jobs()
     order, rows = [job.key for job in every], measured()
     chosen = [job for job in every if not options.only or any(words in job.key for words in options.only)]
-    chosen = [job for job in chosen if not (options.missing and job.key in rows)]
+    chosen = [job for job in chosen if not (options.missing and job.key in rows and rows[job.key].runs >= job.runs)]
     chosen.sort(key=lambda job: (repr(sorted(job.options.items())), job.mortal))  # one site after the other
     if options.list or not chosen:
         print("\n".join(f"{job.key} ({options.runs or job.runs} runs)" for job in chosen) or "no line has these words")
@@ -222,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if why := missing():
         print(f"the lab cannot run here: {why}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the site is taken down
     runner, good = Runner(pathlib.Path(tempfile.mkdtemp(prefix="ft-lab-full-"))), True
     try:
         for number, job in enumerate(chosen, 1):
@@ -231,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             good = good and row.good == row.runs
     finally:
         runner.end()
+        with contextlib.suppress(OSError):  # timelines of what went wrong are in it
+            runner.directory.rmdir()
     return 0 if good else 1
 
 

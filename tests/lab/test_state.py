@@ -13,6 +13,8 @@ from .checks import MACHINE_S, control, moves, nothing_switches, settles, takes_
 from .site import Site
 from .timeline import ACTIVE
 
+pytestmark = pytest.mark.full
+
 START_S = 2.0  # longer start of the service, so that a fault meets the switch in its middle
 SLOW_S = 4.0  # longer than a failover
 STALL_S = 10.0  # a start without any progress for so long has failed (``core.diagnosis.STALL_S_MIN``)

@@ -339,7 +339,7 @@ MUTANTS = (
     Mutant("equal epochs", promotion, "next_epoch", lambda seen, me: seen + 1),
     Mutant("epoch not durable before acting", switch_run.Run, "begin", _unjournalled),
     Mutant("an expired lease is revived", lease_keeper.LeaseKeeper, "_may_renew", _may_expired),
-    Mutant("a host that stood still is believed", lease_keeper.LeaseKeeper, "_verify", lambda self, record, t: True),
+    Mutant("a host that stood still is believed", lease_keeper.LeaseKeeper, "_verify", lambda self, record, t, me: True),
     Mutant("lease renewed without ticks", lease_keeper.LeaseKeeper, "_may_renew", _may_without_ticks),
     Mutant(
         "the fence is skipped", promotion.Promotion, "_fence", _fence_passes, a_switchover_stops_the_active_server_first

@@ -231,7 +231,7 @@ def _runtime(world: World, rng: random.Random, real: RuntimeStore) -> None:
         )
         arguments: tuple[Any, ...] = {
             "write_role": (record,),
-            "renew": (epoch, moment, "b1"),
+            "renew": (epoch, moment, "b1", 1e9),
             "see_epoch": (epoch,),
             "set_progress": (epoch, rng.choice(tuple(Phase)), moment),
             "set_clear": (epoch, rng.random() < 0.5),
