@@ -6,11 +6,12 @@ import ctypes
 
 from ftplugin.core import rules as core_rules
 from ftplugin.store.settings_store import Contradictions
+from ftplugin.status import SKEW_WARNING_S
 
 from .finding import Answers, Finding, Place, Report, Subject
 from .portal_http import Heard, hear
 
-SKEW_WARNING_S, SKEW_WRONG_S = 1.0, 60.0
+SKEW_WRONG_S = 60.0
 STA_UNSYNC, TIME_ERROR = 0x0040, 5  # adjtimex(2)
 NOT_HEARD = "Make the other server's portal answer first."
 

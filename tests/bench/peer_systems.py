@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import http.client
 import os
 import pathlib
@@ -167,7 +168,7 @@ class Ours:
         }
 
 
-class Plain:
+class Plain(abc.ABC):
     """Two plain servers, the first preferred, and what moves clients between them: HAProxy alone, or keepalived."""
 
     path = "/bare"
@@ -196,8 +197,8 @@ class Plain:
         if kind is None:
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    def calm(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def calm(self) -> None: ...
 
     def fault(self, kind: str) -> float:
         at_s, self._kind = time.monotonic(), kind
@@ -220,8 +221,8 @@ class Plain:
     def extra(self, since_s: float) -> dict[str, float]:
         return {}
 
-    def _start_movers(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _start_movers(self) -> None: ...
 
     def _serve(self, node: str) -> None:
         self._start(node, "server", sys.executable, "-m", "tests.bench.bare", f"0.0.0.0:{PORT}")
