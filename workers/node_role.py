@@ -136,7 +136,9 @@ class NodeRole:
         last = self.ports.journal.last_role()
         record = self.record
         if last is not None and last.epoch > record.epoch:  # the switch worker changed the role and the wipe ate it
-            record = replace(last, deadline_s=0.0, clear=False, boot_id=self.ports.clock.boot_id)
+            boot_id = self.ports.clock.boot_id
+            deadline_s = last.deadline_s if last.boot_id == boot_id else 0.0
+            record = replace(last, deadline_s=deadline_s, clear=False, boot_id=boot_id)
         else:
             record = replace(record, deadline_s=self.deadline_s if record.role is Role.ACTIVE else 0.0)
         record = replace(record, seen_epoch=max(record.seen_epoch, self.ports.journal.epoch()))

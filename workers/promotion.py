@@ -269,6 +269,10 @@ class Promotion:
             self.ports.runtime.set_progress(self.epoch, Phase.READY, self.ports.clock.now_s()),
             "the phase was not written",
         )
+        record, clock = self.ports.runtime.read_role(), self.ports.clock
+        if record is not None and (record.role, record.epoch) == (Role.ACTIVE, self.epoch):
+            # a wipe before the agent has looked must not cost the role
+            self.ports.journal.save_lease(self.epoch, record.deadline_s, clock.boot_id)
         return "ready"
 
     def _compensate(self, step: Step, error: Exception) -> dict[str, Any]:

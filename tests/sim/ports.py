@@ -473,9 +473,10 @@ class SimJournal(_Base):
         return unfinished(self.node.disk)
 
     def save_lease(self, epoch: int, deadline_s: float, boot_id: str) -> bool:
-        last = self.node.disk.last
-        if last is not None and last.epoch == epoch:
-            self.node.disk.last = replace(last, deadline_s=deadline_s, boot_id=boot_id)
+        last = self.node.disk.last or RoleRecord()
+        if last.epoch <= epoch:
+            role = replace(last, role=Role.ACTIVE, epoch=epoch)
+            self.node.disk.last = replace(role, deadline_s=deadline_s, boot_id=boot_id)
         return True
 
     def last_role(self) -> RoleRecord | None:

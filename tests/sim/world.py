@@ -402,6 +402,9 @@ class World:
 
 
 def adopt_last(disk: Disk, record: RoleRecord) -> None:
+    last = disk.last
+    if last is not None and record.role is Role.ACTIVE and last.epoch == record.epoch and not record.deadline_s:
+        record = replace(record, deadline_s=last.deadline_s)  # as SqlJournal.end, which leaves the saved lease alone
     disk.last = replace(record, progress_s=None)
 
 
