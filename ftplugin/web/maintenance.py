@@ -11,16 +11,26 @@ from ftplugin.extension import SOURCE, Portal, portal
 from ftplugin.standing import DRAIN, PAUSE, OrderError, hand_over
 from ftplugin.status import new_order, status_of
 
-from .admin import actor_name, csrf_text, press_button, show_page
-from .forms import DrainForm, PauseForm, filled
+from .access import Route, actor_name
+from .forms import DrainForm, PauseForm
+from .page import csrf_text, press_button, show
 
 NOT_KEPT = "The database {} did not take it; nothing is {}. Look at its disk and lock, then try again."
 
 
+def switching() -> Any:
+    """The page of everything that switches, or holds switching back."""
+    return _page(portal())
+
+
+def _page(ft: Portal, code: int = 200, **values: Any) -> Any:
+    forms = {"pause_form": PauseForm(formdata=None), "drain_form": DrainForm(formdata=None)}
+    return show("switching.html", code, status=status_of(ft), **{**forms, **values})
+
+
 def _again(ft: Portal, problem: str, code: int, **forms: Any) -> Any:
     """The page again with what was entered."""
-    revision, settings = ft.settings.current()
-    return show_page(filled(settings, revision), code, maintenance_problem=problem, **forms)
+    return _page(ft, code, maintenance_problem=problem, **forms)
 
 
 def _wrong(form: Any, error: OrderError) -> None:
@@ -46,7 +56,7 @@ def pause() -> Any:
     order = {"kind": "tell_peer", "command": "pause", "actor": actor, "reason": reason, "minutes": minutes}
     told = ft.producer.switch(order)
     flash("Automatic switching is paused." + (f" The other server was not told: {told}." if told else ""), "ft")
-    return redirect(url_for("ft_admin.index"))
+    return redirect(url_for(".switching"))
 
 
 def resume() -> Any:
@@ -77,7 +87,7 @@ def drain() -> Any:
     reason = (form.reason.data or "").strip()
     ft.report.line(SOURCE, f"drain begun by {actor}: {reason}")
     flash("This server is drained." + ordered_text(ft, target, actor, reason), "ft")
-    return redirect(url_for("ft_admin.index"))
+    return redirect(url_for(".switching"))
 
 
 def ordered_text(ft: Portal, target: str | None, actor: str, reason: str) -> str:
@@ -96,3 +106,12 @@ def undrain() -> Any:
     return press_button(
         lambda ft: ft.end(DRAIN), "drain of this server ended", "The database did not take it; the drain goes on.", ""
     )
+
+
+ROUTES = (
+    Route("/switching", "switching", "view", switching),
+    Route("/pause", "pause", "operate", pause, ("POST",)),
+    Route("/resume", "resume", "operate", resume, ("POST",)),
+    Route("/drain", "drain", "operate", drain, ("POST",)),
+    Route("/undrain", "undrain", "operate", undrain, ("POST",)),
+)

@@ -49,9 +49,9 @@ def test_contradictory_settings_are_refused_by_field_and_the_old_ones_stay(pair:
 
 def test_contradiction_on_the_page_is_shown_beside_its_field_and_nothing_is_saved(pair: Pair) -> None:
     browser, before = pair.browser(2), pair.portals[2].settings.current()
-    page = browser.get("/ft/admin/").text
+    page = browser.get("/ft/admin/settings").text
     values = {**form_values(page), "timeout_s": "5"}
-    answer = browser.post("/ft/admin/", values, form="/ft/admin/")
+    answer = browser.post("/ft/admin/settings", values, form="/ft/admin/settings")
     assert answer.status_code == 400 and "must not exceed" in answer.text
     assert pair.portals[2].settings.current() == before
 

@@ -18,6 +18,7 @@ from ftplugin.core.terms import Phase, Role
 from .conftest import OWN, PEER, MakeSite, Site
 
 ADMIN = "/ft/admin/"
+SETTINGS = ADMIN + "settings"
 EVIL = "<script>alert(1)</script>"
 
 
@@ -49,7 +50,7 @@ class Browser:
         return answer.text
 
     def save(self, **changes: Any) -> Any:
-        return self.client.post(ADMIN, data=form_of(self.page()) | changes)
+        return self.client.post(SETTINGS, data=form_of(self.page(SETTINGS)) | changes)
 
     def token(self, path: str) -> str:
         return re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.page(path))[1]
@@ -79,7 +80,7 @@ def test_without_any_check_nobody_gets_in_and_the_log_says_how(make_site: MakeSi
 
 
 @pytest.mark.parametrize(
-    "path", ["", "switch", "release-hold", "acknowledge-freeze", "pause", "resume", "drain", "undrain"]
+    "path", ["settings", "switch", "release-hold", "acknowledge-freeze", "pause", "resume", "drain", "undrain"]
 )
 def test_who_may_only_view_changes_nothing(make_site: MakeSite, path: str) -> None:
     site = make_site(authorize=lambda permission: permission == "view")
@@ -113,7 +114,7 @@ def test_flask_login_is_asked(make_site: MakeSite) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "switch", "release-hold", "acknowledge-freeze", "pause", "resume", "drain", "undrain"]
+    "path", ["settings", "switch", "release-hold", "acknowledge-freeze", "pause", "resume", "drain", "undrain"]
 )
 def test_a_post_without_csrf_token_changes_nothing(browser: Browser, path: str) -> None:
     browser.site.app.config["WTF_CSRF_ENABLED"] = False  # a portal's switch does not open this page
@@ -121,7 +122,7 @@ def test_a_post_without_csrf_token_changes_nothing(browser: Browser, path: str) 
     browser.site.role(Role.STANDBY)
     for name in ("pause", "drain"):  # by somebody else, to be ended or replaced
         browser.site.portal.journal.set_standing(name, {"owner": "ben", "reason": "before"})
-    data = form_of(browser.page()) | {"threshold": "9", "target": "server1", "reason": "r", "expected_active": ""}
+    data = form_of(browser.page(SETTINGS)) | {"threshold": "9", "target": "server1", "reason": "r", "expected_active": ""}
     data.pop("csrf_token")
     browser.client.post(ADMIN + path, data=data)
     assert browser.site.portal.settings.current()[0] == 1
@@ -161,7 +162,7 @@ def test_first_settings_are_entered_and_saved(make_site: MakeSite) -> None:
     assert (revision, settings.enabled, settings.lan_references) == (1, True, ("10.0.0.1", "tcp:10.0.0.9:80"))
     assert site.portal.designation() == "server1"
     assert "settings revision 1 saved by administrator at 127.0.0.1" in site.log()
-    assert "Saved as revision 1." in browser.page()
+    assert "Saved as revision 1." in browser.page(SETTINGS)
 
 
 def test_an_unchanged_form_gives_the_same_settings(browser: Browser) -> None:
@@ -213,9 +214,9 @@ def test_a_warning_needs_a_reason_that_is_recorded(browser: Browser) -> None:
 
 
 def test_two_edits_at_once_the_second_is_told(browser: Browser) -> None:
-    mine = form_of(browser.page())
+    mine = form_of(browser.page(SETTINGS))
     browser.site.configure(threshold=7)
-    answer = browser.client.post(ADMIN, data=mine | {"threshold": "6"})
+    answer = browser.client.post(SETTINGS, data=mine | {"threshold": "6"})
     assert answer.status_code == 409
     assert "revision 2" in answer.text and "saved meanwhile: 7" in row(answer.text, "threshold")
     assert browser.site.portal.settings.current()[1].threshold == 7

@@ -19,7 +19,7 @@ __all__ = ["browser"]  # the fixture of the page's tests
 
 
 def post(browser: Browser, path: str, **data: str) -> Any:
-    return browser.client.post(ADMIN + path, data={"csrf_token": browser.token(ADMIN)} | data)
+    return browser.client.post(ADMIN + path, data={"csrf_token": browser.token(ADMIN + "switching")} | data)
 
 
 def order_bodies(site: Site) -> list[str]:
@@ -74,7 +74,7 @@ def test_a_reason_is_needed(browser: Browser, path: str, reason: str, said: str)
 
 
 def test_a_database_that_does_not_take_it_is_named_and_nothing_is_paused(browser: Browser) -> None:
-    token = browser.token(ADMIN)
+    token = browser.token(ADMIN + "switching")
     with browser.site.portal.database.transaction() as held:
         held.exec_driver_sql("INSERT INTO ft_event (at_wall_s, name, facts) VALUES (0, 'held', '{}')")
         answer = browser.client.post(ADMIN + "pause", data={"csrf_token": token, "reason": "rack"})

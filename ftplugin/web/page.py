@@ -1,0 +1,47 @@
+"""What every page of the blueprint shares: rendering, times, refused forms, buttons."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, flash, make_response, redirect, render_template, url_for
+
+from ftplugin.extension import SOURCE, Portal, portal
+
+from .access import actor_name
+from .forms import ActionForm
+
+
+def show(template: str, code: int = 200, **values: Any) -> Response:
+    """The page ``templates/ftplugin/<template>``; every template also gets ft, action (a form with a CSRF token alone), clock."""
+    shared = {"ft": portal(), "action": ActionForm(formdata=None), "clock": clock}
+    return make_response(render_template(f"ftplugin/{template}", **{**shared, **values}), code)
+
+
+def clock(wall_s: object) -> str:
+    if not isinstance(wall_s, (int, float)) or wall_s <= 0:
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))
+
+
+def csrf_text(form: Any) -> str:
+    if not form.csrf_token.errors:
+        return ""
+    return f"Nothing was done: the form was too old or came from elsewhere ({form.csrf_token.errors[0]}). Try again."
+
+
+def press_button(done: Callable[[Portal], bool], text: str, failed: str, command: str, back: str = ".index") -> Any:
+    """``command``: what the switch worker tells the other server, since this counts for both; "" for what does not."""
+    ft, form = portal(), ActionForm()
+    if not form.validate_on_submit():
+        flash(csrf_text(form), "ft-error")
+    elif done(ft):
+        ft.report.line(SOURCE, f"{text} by {actor_name()}")
+        order = {"kind": "tell_peer", "command": command, "actor": actor_name()}
+        told = ft.producer.switch(order) if command else ""
+        flash(f"Done: {text}." + (f" The other server was not told: {told}." if told else ""), "ft")
+    else:
+        flash(failed, "ft-error")
+    return redirect(url_for(back))
