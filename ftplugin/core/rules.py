@@ -74,6 +74,12 @@ def smallest_threshold(settings: Settings) -> int:
     return max(2, math.ceil(round(needed_s / settings.interval_s, 9)) + 1)
 
 
+def vouching_threshold(settings: Settings) -> int:
+    """The smallest N whose lease outlasts T + t, so that the peer's word alone keeps an active server (I1)."""
+    needed_s = settings.service_stop_s + Timing.of(settings).margin_s + settings.interval_s + settings.timeout_s
+    return max(2, math.ceil(round(needed_s / settings.interval_s, 9)) + 1)
+
+
 def in_hours(text: str, minutes_of_day: int) -> bool:
     """Whether a time of day (local minutes since midnight, 0 to 1439) is in hours such as "22-5" or "08:00-17:30".
 
@@ -123,6 +129,14 @@ def _timing(settings: Settings) -> Iterator[Problem]:
         )
     if s.timeout_s * 1000 < 2 * s.rtt_ms:
         yield _warning("timeout_s", f"is shorter than a new connection takes (two round trips of {s.rtt_ms} ms)")
+    vouched_s = s.interval_s + s.timeout_s  # so old may the peer's last word be that this server is connected
+    if LEASE_S_MIN <= timing.lease_s < vouched_s and len(s.lan_references) < 2:
+        yield _warning(
+            "threshold",
+            f"leaves a lease of {timing.lease_s:.3g} s, less than T + t = {vouched_s:g} s: when the only LAN reference host "
+            f"reboots, the active server may demote although the other one hears it; use at least {vouching_threshold(s)} "
+            "failures, or enter a second LAN reference host",
+        )
     if timing.hold_s <= s.portal_restart_s:
         yield _warning(
             "threshold",
