@@ -65,6 +65,7 @@ B1 = Rule("B1", (Action.PROMOTE_CONFIRMED,), "server #1 is healthy again")
 X1_YIELD = Rule("X1", (Action.DEMOTE,), "both were active, the other one stays")
 X1_WAIT = Rule("X1", (), "both are active; this server yields as soon as the other one says that it stays")
 X1_STAY = Rule("X1", (Action.REASSERT,), "both were active, this one stays")
+X1_STAYS = Rule("X1", (), "both are active; this server stays")
 I1 = Rule("I1", (Action.DEMOTE, Action.INVITE_PEER), "cut off from the LAN")
 P1 = Rule("P1", (Action.DEMOTE, Action.INVITE_PEER), "the own portal does not answer while the peer is alive")
 L1 = Rule("L1", (Action.DEMOTE,), "the lease has run out")
@@ -74,8 +75,8 @@ W1 = Rule("W1", (Action.RESTART_SERVICES,), "a service is dead")
 SW = Rule("SW", (), "a switch is running")
 S0 = Rule("S0", (), "no rule applies")
 RULES = (
-    C0, C1, C2_PROMOTE, C2_STANDBY, C3, C4, F1, F1_NOBODY, F2, B1, X1_YIELD, X1_WAIT, X1_STAY, I1, P1, L1, L1_STALLED, M1,
-    W1, SW, S0,
+    C0, C1, C2_PROMOTE, C2_STANDBY, C3, C4, F1, F1_NOBODY, F2, B1, X1_YIELD, X1_WAIT, X1_STAY, X1_STAYS, I1, P1, L1, L1_STALLED,
+    M1, W1, SW, S0,
 )  # fmt: skip
 
 A, S, U = Role.ACTIVE, Role.STANDBY, Role.UNDECIDED
@@ -94,11 +95,7 @@ def _split(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
 def _stay(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
     """The survivor needs a new epoch once, above the other's."""
     peer = view.peer_state
-    return (
-        X1_STAY
-        if peer is not None and peer.epoch > view.epoch
-        else Rule("X1", (), "both are active; this server stays")
-    )
+    return X1_STAY if peer is not None and peer.epoch > view.epoch else X1_STAYS
 
 
 def _both_started(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
@@ -168,6 +165,10 @@ TABLE: dict[tuple[Role, D], Row] = {
     (U, D.STEADY): S0,
 }
 
+CHOICES: dict[Row, tuple[Rule, ...]] = {  # of the rows that are no single rule
+    _split: (X1_YIELD, X1_WAIT), _stay: (X1_STAY, X1_STAYS), _both_started: (C2_PROMOTE, C2_STANDBY, S0),
+}  # fmt: skip
+
 
 def rule_for(diagnosis: D, view: ClusterView, memory: Memory, settings: Settings) -> Rule:
     """The table's row for this node's role and situation."""
@@ -233,7 +234,8 @@ def _lan(c: Case) -> str:
     return f"the LAN is not known to be up (carrier {c.view.lan.carrier}, reference hosts {c.view.lan.reference})"
 
 
-def _streak(c: Case) -> str:
+def streak_of(c: Case) -> tuple[int, str] | None:
+    """(how many consecutive ticks there are, of what) of a rule that has to last; None of one that has not."""
     have = {"F2": c.memory.vip_self_streak, "B1": c.memory.own_ok_streak}.get(c.rule.id)
     noun = {"F2": "ticks with the VIP here", "B1": "good answers of the own monitor"}.get(c.rule.id, "bad probes")
     if c.rule in (F1, C3):
@@ -245,9 +247,14 @@ def _streak(c: Case) -> str:
     elif c.rule is C2_PROMOTE:
         started = c.view.peer_state is not None and c.view.peer_state.role is Role.UNDECIDED
         have, noun = (c.ticks_needed if started else c.memory.nobody_streak), "ticks with nobody active"
-    if have is None or have >= c.ticks_needed or (c.view.invited and c.rule in (F1, F1_NOBODY)):
+    return None if have is None else (have, noun)
+
+
+def _streak(c: Case) -> str:
+    found = streak_of(c)
+    if found is None or found[0] >= c.ticks_needed or (c.view.invited and c.rule in (F1, F1_NOBODY)):
         return ""
-    return f"{have} of {c.ticks_needed} {noun}"
+    return f"{found[0]} of {c.ticks_needed} {found[1]}"
 
 
 def _hold(c: Case) -> str:
@@ -270,9 +277,13 @@ def certain_s(c: Case) -> float:
 
 
 def _peer_reaches_here(c: Case) -> bool:
-    """The peer's agent renewed its vote in this node's own Redis within two renewal periods: it is alive, and connected."""
+    """The peer's agent renewed its vote in this node's own Redis within two renewal periods: it is alive, and connected.
+
+    The voters were asked when the probe began; a monitor that hangs has kept this tick waiting for t since then.
+    """
+    asked_s = c.view.now_s if c.view.peer is None else c.view.peer.started_s
     own = [v for v in c.view.votes if v.voter == c.view.designation and v.owner == c.view.designation.other]
-    return any(v.still_since_s is not None and c.view.now_s - v.still_since_s < 2 * c.timing.renew_s for v in own)
+    return any(v.still_since_s is not None and asked_s - v.still_since_s < 2 * c.timing.renew_s for v in own)
 
 
 def not_before_s(c: Case) -> float:

@@ -107,6 +107,7 @@ class ScriptWorld(World):
         self.crash_at: dict[Designation, tuple[str, float]] = {}
         self.checks_fail: set[Designation] = set()
         self.monitor_wrong: set[Designation] = set()
+        self.monitor_hangs: set[Designation] = set()
 
     def launch(self, node: Node, name: str, process: Process) -> None:
         super().launch(node, name, process)
@@ -116,14 +117,17 @@ class ScriptWorld(World):
         peer: Any = ports.peer
         probe, probe_own = peer.probe, peer.probe_own
         peer.probe = lambda limit_s, *, check_body: self._checked(
-            probe(limit_s, check_body=check_body), node.designation.other, check_body
+            probe(limit_s, check_body=check_body), node.designation.other, check_body, limit_s
         )
-        peer.probe_own = lambda limit_s: self._checked(probe_own(limit_s), node.designation, True)
+        peer.probe_own = lambda limit_s: self._checked(probe_own(limit_s), node.designation, True, limit_s)
         if name == "switch":
             dispatch: Any = ports.dispatch
             dispatch.progress = lambda step, detail: self._step(node, process, step)
 
-    def _checked(self, answer: Probe, asked: Designation, check_body: bool) -> Probe:
+    def _checked(self, answer: Probe, asked: Designation, check_body: bool, limit_s: float) -> Probe:
+        if asked in self.monitor_hangs and answer.state is not None:
+            self.kernel.sleep(max(0.0, limit_s - (answer.ended_s - answer.started_s)))
+            return replace(answer, cause=ProbeCause.TIMEOUT, state=None, ended_s=answer.started_s + limit_s)
         if asked in self.monitor_wrong and answer.state is not None:
             return replace(answer, cause=ProbeCause.STATUS, state=None)
         sick = check_body and answer.good and asked in self.checks_fail
@@ -342,7 +346,7 @@ class _Run:
             world.send(asked, "switch", (order,))
         elif name == "crash_at":
             world.crash_at[node.designation] = (rest[1], lasts if lasts is not None else faults.RESTART_S)
-        elif name in ("checks_fail", "monitor_wrong"):
+        elif name in ("checks_fail", "monitor_wrong", "monitor_hangs"):
             these = getattr(world, name)
             these.add(node.designation)
             world.kernel.at(world.now + (lasts or 1e9), lambda: these.discard(node.designation))
