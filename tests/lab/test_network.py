@@ -14,7 +14,6 @@ from .checks import MACHINE_S, control, moves, nothing_switches, settles, takes_
 from .site import HOSTS, Site
 from .timeline import ACTIVE
 
-pytestmark = pytest.mark.full
 
 SPLIT_S = 2.0  # a split is watched so long, once both are active
 BYTES_PER_S = 60_000  # heartbeats, votes, checks and samples of a node take about a third of it

@@ -16,7 +16,6 @@ from .checks import MACHINE_S, control, moves, nothing_switches, settles, takes_
 from .site import Site
 from .timeline import ACTIVE
 
-pytestmark = pytest.mark.full
 
 PROGRAMS = ("portal", "tick", "switch", "guard", "redis", "cti")
 FREEZE_S = 1.2  # of a program on the standby node: longer than a hold

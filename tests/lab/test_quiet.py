@@ -19,7 +19,6 @@ import pytest
 from .checks import control, nothing_switches
 from .site import Site
 
-pytestmark = pytest.mark.full
 
 QUIET_S = float(os.environ.get("LAB_QUIET_S", "15"))
 FAST = {"interval_s": 1.0, "timeout_s": 1.0}
@@ -58,6 +57,7 @@ def test_30_percent_loss_100_ms_and_a_rebooting_reference_host_switch_nothing(si
     quiet(site, DELAY)
 
 
+@pytest.mark.full
 @pytest.mark.site(**SLOW_IN_CI)
 def test_500_ms_each_way_switches_nothing_at_the_guides_times_scaled(site: Site) -> None:
     quiet(site, LONG_DELAY)

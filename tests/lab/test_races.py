@@ -18,7 +18,6 @@ from .site import Site
 from .test_crashes import still_open
 from .timeline import ACTIVE
 
-pytestmark = pytest.mark.full
 
 SEED = 7
 KILL_S = (-0.3, 1.0)  # the active node dies between so many seconds before and after the order

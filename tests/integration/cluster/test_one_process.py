@@ -1,4 +1,8 @@
-"""One process of a node is killed (kill -9; its supervisor restarts it) or frozen (SIGSTOP): what a user sees."""
+"""One process of a node is killed (kill -9; its supervisor restarts it) or frozen (SIGSTOP): what a user sees.
+
+``tests/lab/test_processes.py`` shows the same on hosts of their own in every run; what is marked ``full`` here does it on
+loopback, without root.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ def test_the_pair_starts_with_server1_active_and_alone(pair: Pair) -> None:
     assert words == [("Server #1", "Active (Primary)"), ("Server #2", "Standby (Backup)")]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_killed_on_the_active_node_and_restarted_there_is_no_failover(pair: Pair, program: str) -> None:
     killed_s = time.monotonic()
@@ -34,6 +39,7 @@ def test_killed_on_the_active_node_and_restarted_there_is_no_failover(pair: Pair
     assert pair.status(1)["epoch"] == epoch, "the role was taken anew"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("program", ("switch", "guard"))
 def test_frozen_without_a_switch_to_do_it_changes_nothing(pair: Pair, program: str) -> None:
     frozen_s, epoch = time.monotonic(), pair.status(1)["epoch"]
@@ -56,6 +62,7 @@ def test_frozen_service_is_reported_and_owns_again_when_it_goes_on(pair: Pair) -
     assert pair.watcher.words(2, frozen_s) == ["STANDBY"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("program", ("portal", "tick", "redis"))
 def test_frozen_on_the_active_node_the_other_takes_over_and_keeps_it_after_the_thaw(pair: Pair, program: str) -> None:
     frozen_s = time.monotonic()
@@ -69,6 +76,7 @@ def test_frozen_on_the_active_node_the_other_takes_over_and_keeps_it_after_the_t
     assert pair.watcher.words(2, frozen_s) == ["STANDBY", "ACTIVE"], "the role moved more than once"
 
 
+@pytest.mark.full
 def test_killed_one_after_the_other_on_the_standby_node_nobody_notices(pair: Pair) -> None:
     begun_s, epoch = time.monotonic(), pair.status(1)["epoch"]
     for program in PROGRAMS:
@@ -80,6 +88,7 @@ def test_killed_one_after_the_other_on_the_standby_node_nobody_notices(pair: Pai
     assert pair.status(1)["epoch"] == epoch
 
 
+@pytest.mark.full
 def test_frozen_one_after_the_other_on_the_standby_node_nobody_notices(pair: Pair) -> None:
     begun_s, epoch = time.monotonic(), pair.status(1)["epoch"]
     for program in PROGRAMS:
