@@ -10,7 +10,6 @@ until its last answer. "Both active" is counted by what is proven, "none active"
 
 from __future__ import annotations
 
-import http.client
 import pathlib
 import threading
 import time
@@ -18,13 +17,14 @@ from dataclasses import dataclass
 from typing import Callable, Iterator, Protocol, Sequence
 
 from demo.oracle import Overlap, overlaps, read_history
+from workers.adapters.http_client import HttpClient, HttpFailure
 
 from .lan import Lan
 
 PERIOD_S = 0.02
 FROM_CLIENT_PERIOD_S = 0.1
 ASK_LIMIT_S = 0.3
-BODY_BYTES_MAX = 256
+BODY_BYTES_MAX = 4096
 END_LIMIT_S = 5.0
 MONITOR = "/ft/monitor?mod=FT"
 ACTIVE = "ACTIVE"
@@ -88,34 +88,21 @@ class Stretch:
 
 
 class Asker:
-    """GET on one kept connection; a limit for each wait. A lost connection is opened anew at the next question."""
+    """GET on one kept connection, within ASK_LIMIT_S in all: a server that drips must not blind the timeline."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
-        self._connection: http.client.HTTPConnection | None = None
+        self._url, self._client = f"http://{address}", HttpClient()
 
     def ask(self) -> tuple[int, str, str]:
         """(status, body, name of the server that the balancer chose); status 0 without an answer."""
-        kept = self._connection is not None
-        connection = self._connection or http.client.HTTPConnection(self._address, timeout=ASK_LIMIT_S)
         try:
-            connection.request("GET", MONITOR)
-            answer = connection.getresponse()
-            body = answer.read(BODY_BYTES_MAX).decode("utf-8", "replace").strip()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            self._connection = None
-            closed = isinstance(error, (http.client.RemoteDisconnected, ConnectionError))
-            return self.ask() if kept and closed else (0, "", "")  # closed while idle: ask once more on a new one
-        self._connection = connection
-        if answer.will_close or not answer.isclosed():  # longer than any word of the monitor
-            connection.close()
-            self._connection = None
-        return answer.status, body, answer.headers.get(SERVED_BY, "")
+            answer = self._client.ask("GET", self._url, MONITOR, limit_s=ASK_LIMIT_S, bytes_max=BODY_BYTES_MAX)
+        except HttpFailure:
+            return 0, "", ""
+        return answer.status, answer.text.strip(), answer.headers.get(SERVED_BY.lower(), "")
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        self._client.close()
 
 
 class Track:
