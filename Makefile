@@ -10,7 +10,7 @@ QUIET ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-peers sim soak lab lab-full clean
+.PHONY: help run test lint bench bench-peers sim soak lab lab-full screenshots messages clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,11 +53,17 @@ sim: .venv/.made ## simulate SEEDS=1000 seeds from SEED0=0 on
 soak: .venv/.made ## as root: random faults for MINUTES=20 from SEED=1 on; WITNESS=1, QUIET=1, ARGS=--write
 	$(PY) -m tests.lab.soak --minutes $(MINUTES) --seed $(SEED) $(if $(WITNESS),--witness) $(if $(QUIET),--quiet) $(ARGS)
 
-lab: .venv/.made ## every test of the fault lab, as root (about 15 minutes); make test has the short part
-	$(PY) -m pytest -m lab $(ARGS) tests/lab
+lab: .venv/.made ## every test of the fault lab, as root, and what make test leaves out (about 15 minutes)
+	$(PY) -m pytest -m "lab or full" $(ARGS) tests/lab tests/integration/cluster
 
 lab-full: .venv/.made ## every fault, crash and race on real hosts, as root: docs/lab.md (ARGS=--help: in parts)
 	$(PY) -m tests.lab.full $(ARGS)
+
+screenshots: .venv/.made ## pictures of the main pages into docs/images; needs chromium (ARGS: --only status)
+	$(PY) -m tests.browser.shots $(ARGS)
+
+messages: .venv/.made ## find the texts of the pages and compile their translations; says what is left to translate
+	$(PY) -m tests.messages
 
 clean: ## remove the environment, caches and the demo's files
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .hypothesis .import_linter_cache instance/demo instance/soak

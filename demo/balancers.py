@@ -1,12 +1,13 @@
-"""Files of what moves the VIP: HAProxy on a host of its own, or keepalived on both nodes."""
+"""What moves the VIP: HAProxy on a host of its own, keepalived on both nodes, or an agent as a service of the pair."""
 
 from __future__ import annotations
 
 import math
 import pathlib
 import shutil
+from typing import Any
 
-from .config import ClusterConfig, SetupError
+from .config import ADDRESS_STOP_S, ClusterConfig, SetupError
 
 
 def haproxy(config: ClusterConfig, directory: pathlib.Path) -> tuple[str, ...]:
@@ -58,3 +59,10 @@ def keepalived(config: ClusterConfig, directory: pathlib.Path, number: int) -> t
     path.chmod(0o600)
     pids = ("-p", f"{directory}/keepalived.pid", "-r", f"{directory}/vrrp.pid")
     return program, "--dont-fork", "--log-console", "--vrrp", "-f", str(path), *pids
+
+
+def floating_address(config: ClusterConfig) -> dict[str, Any]:
+    """The service that carries the VIP: the node that owns it has the address, and tells the LAN by gratuitous ARP."""
+    params = {"ip": config.address("vip"), "cidr_netmask": "32", "nic": config.interface, "arp_interval": 100}
+    table = {"name": "vip", "kind": "ocf", "agent": "ocf:heartbeat:IPaddr2", "params": params, "after": ["cti"]}
+    return table | {"start_limit_s": 10.0, "stop_limit_s": ADDRESS_STOP_S}

@@ -8,6 +8,8 @@ import shutil
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
+ADDRESS_STOP_S = 1.0  # of the agent that carries the VIP: a shell script, so slower than the CTI server
+
 
 class SetupError(RuntimeError):
     """The demo cannot start here; the message says why and the way out."""
@@ -25,8 +27,9 @@ class ClusterConfig:
     ``addresses`` names the address of node1, node2, callmanager, witness or vip where ``net`` is not meant, ``prefix``
     what each group's supervisord is started with, as ("ip", "netns", "exec", "node1").
 
-    ``floating``: keepalived on both nodes moves the VIP, instead of HAProxy. ``interface``: the nodes' own,
-    for that. ``balancer_uri``: what either asks a node.
+    ``floating``: keepalived on both nodes moves the VIP, instead of HAProxy; with ``floating_agent`` too the OCF agent
+    IPaddr2 does, as a service of the pair. ``interface``: the nodes' own, for that. ``balancer_uri``: what HAProxy or
+    keepalived asks a node.
     ``clock_offset_s``: node number -> seconds by which the wall clock of its programs is off (libfaketime); only the
     nodes named there can be stepped later. ``disk_bytes``: size of a tmpfs for what each node keeps (needs root);
     0: an ordinary folder. ``keep_logs``: no log is ever rotated away, and a small disk is copied at the end.
@@ -62,11 +65,17 @@ class ClusterConfig:
     prefix: Mapping[str, Sequence[str]] = field(default_factory=dict)
     separate_hosts: bool = False
     floating: bool = False
+    floating_agent: bool = False
     interface: str = "eth0"
     balancer_uri: str = "/ft/active"
     clock_offset_s: Mapping[int, float] = field(default_factory=dict)
     disk_bytes: int = 0
     keep_logs: bool = False
+
+    @property
+    def stop_s(self) -> float:
+        """How long the services of a node may take to stop, one after another."""
+        return self.service_stop_s + (ADDRESS_STOP_S if self.floating_agent else 0.0)
 
     @property
     def outside(self) -> str:
@@ -133,7 +142,7 @@ class ClusterConfig:
             "failback": False,
             "portal_restart_s": 1.0,
             "release_delay_s": self.release_delay_s,
-            "service_stop_s": self.service_stop_s,
+            "service_stop_s": self.stop_s,
             "cti_connect_s": self.connect_s,
             "cti_ports": round(self.cti_ports * self.cti_scale),
             "cti_devices": round(self.cti_devices * self.cti_scale),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Sequence
 
 from . import clock
-from .balancers import haproxy, keepalived
+from .balancers import floating_address, haproxy, keepalived
 from .config import ClusterConfig, Secrets, SetupError
 
 __all__ = ["ClusterConfig", "Group", "Secrets", "SetupError", "check_ports", "free_config", "make_redis", "node_group"]
@@ -140,6 +140,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     own, cti = f"{address}:{config.portal_port}", f"{address}:{config.cti_port}"
     service: dict[str, Any] = {"name": "cti", "kind": "http", "url": f"http://{cti}", "token": words.cti}
     service |= {"stop_limit_s": max(0.1, config.service_stop_s)}
+    services = [service, floating_address(config)] if config.floating_agent else [service]
     file = directory / "node.toml"
     file.write_text(
         toml(
@@ -156,7 +157,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
                 "FT_INSTANCE_DIR": kept,
                 "FT_SECRET_KEYS": [words.key],
                 "FT_WATCHDOG_INTERVAL_S": max(0.5, min(5.0, 2 * config.interval_s)),
-                "FT_SERVICES": [service],
+                "FT_SERVICES": services,
             }
         )
     )
@@ -186,9 +187,12 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     ]
     if config.separate_beat:
         programs.append(("beat", (python, "-m", "workers", "beat")))
-    if config.floating:
+    if config.floating and not config.floating_agent:
         programs.append(("keepalived", keepalived(config, directory, number)))
     env = {"FT_CONFIG_FILE": str(file), "CTI_TOKEN": words.cti, "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
+    if config.floating_agent:  # where agents keep what must not outlive a boot: hosts of a demo share one /run
+        (directory / "run").mkdir(exist_ok=True)
+        env["HA_RSCTMP"] = str(directory / "run")
     return _group(config, f"node{number}", programs, env | _path(), program_env=clock_env(config, number))
 
 

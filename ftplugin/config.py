@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping
 
 from .core.settings import SettingsError, parse_address
+from .licence.key import key_of
 from .protocol import check_keys
 
 DEFAULTS: dict[str, Any] = {
@@ -28,11 +29,12 @@ DEFAULTS: dict[str, Any] = {
     "FT_DATABASE_URL": "",  # empty: SQLite in the instance folder
     "FT_INSTANCE_DIR": "instance",
     "FT_SECRET_KEYS": [],  # the current key first; two are valid during a rotation
-    "FT_SERVICES": [],  # tables: name, kind = "http" | "command", …
+    "FT_SERVICES": [],  # tables: name, kind = "http" | "command" | "systemd" | "supervisord" | "ocf", …
     "FT_WATCHDOG_INTERVAL_S": 5.0,
     "FT_WATCHDOG_RESTARTS_MAX": 3,
     "FT_WATCHDOG_WINDOW_S": 600.0,
     "FT_LOG_DAYS": 30,
+    "FT_LICENCE_KEY": "",  # public key of the vendor; empty: no licence is needed
 }
 
 
@@ -63,6 +65,7 @@ class NodeConfig:
     watchdog_restarts_max: int
     watchdog_window_s: float
     log_days: int
+    licence_key: str
 
     @property
     def stop_needed_s(self) -> float:
@@ -84,6 +87,12 @@ class NodeConfig:
             check_keys(values["FT_SECRET_KEYS"])
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        if values["FT_LICENCE_KEY"]:
+            try:
+                key_of(values["FT_LICENCE_KEY"])
+            except ValueError as error:
+                raise ConfigError(f"FT_LICENCE_KEY={values['FT_LICENCE_KEY'][:60]!r}: {error}") from None
+        _check_services(values["FT_SERVICES"])
         instance = pathlib.Path(values["FT_INSTANCE_DIR"]).absolute()
         database = values["FT_DATABASE_URL"] or f"sqlite:///{instance / 'ft.sqlite3'}"
         plain = {key.removeprefix("FT_").lower(): value for key, value in values.items()}
@@ -105,6 +114,16 @@ class NodeConfig:
             if key in environ:
                 values[key] = _from_text(key, environ[key], default)
         return cls.of(values)
+
+
+def _check_services(tables: list[Any]) -> None:
+    """What the portal itself reads of them; the rest is checked where the controllers are built."""
+    for index, table in enumerate(tables, start=1):
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"FT_SERVICES[{index}]: must be a table with name and kind (got {table!r})")
+        limit_s = table.get("stop_limit_s", STOP_LIMIT_S)
+        if isinstance(limit_s, bool) or not isinstance(limit_s, (int, float)):
+            raise ConfigError(f"FT_SERVICES[{index}].stop_limit_s: must be a number of seconds (got {limit_s!r})")
 
 
 def _from_text(key: str, text: str, default: Any) -> Any:

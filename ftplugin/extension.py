@@ -1,21 +1,25 @@
-"""``FaultTolerance(app)``: mounts monitor, node API, admin page and command line into a Flask portal."""
+"""``FaultTolerance(app)``: mounts monitor, node API, admin pages and command line into a Flask portal."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from flask import Flask, current_app, redirect, url_for
+from flask import Blueprint, Flask, abort, current_app, redirect, url_for
 
 from . import __version__, standing
 from .clock import SystemClock
 from .config import NodeConfig
+from .core.records import RoleRecord
 from .core.settings import Settings, SettingsError, designation_of, parse_address
 from .core.terms import Designation
+from .licence.keep import LicenceStore
+from .prechecks import Hook, Hooks
 from .report import Report
+from .signals import Announcer
 from .state import RoleReader
 from .store.database import Database, DatabaseUnreachable
 from .store.journal import SqlJournal
@@ -29,13 +33,14 @@ SOURCE = "portal"
 REFUSAL_LOG_S = 10.0
 DATABASE_START_LIMIT_S = 3.0
 Authorize = Callable[[str], Any]
+Layout = str | Callable[[str, str, str], str]
 
 
 class Portal:
     """Everything one mounted portal works with; ``current_app.extensions["ftplugin"]``."""
 
-    def __init__(self, config: NodeConfig, authorize: Authorize | None = None) -> None:
-        self.config, self.authorize = config, authorize
+    def __init__(self, config: NodeConfig, authorize: Authorize | None = None, layout: Layout = "") -> None:
+        self.config, self.authorize, self.layout = config, authorize, layout
         self.version = __version__
         self.clock = SystemClock()
         self.keys = Keys(config.prefix)
@@ -43,8 +48,13 @@ class Portal:
         self.runtime = RuntimeStore(connect(config.redis_url), self.keys)
         self.role = RoleReader(self.runtime, self.clock)
         self.database = Database(config.database_url)
-        self.settings = SettingsStore(self.database, config.own_address, config.stop_needed_s)
+        self.licence = LicenceStore(config.instance_dir, config.licence_key, config.own_address, self.report)
+        self.settings = SettingsStore(
+            self.database, config.own_address, config.stop_needed_s, refusal=self.licence.problem
+        )
         self.journal = SqlJournal(self.database)
+        self.prechecks = Hooks()
+        self._announcer = Announcer(self.runtime.client, self.keys)
         self._refusals: dict[str, float] = {}
         self._refusals_lock = threading.Lock()
 
@@ -88,6 +98,12 @@ class Portal:
         except SettingsError:
             return None
 
+    def notice(self, record: RoleRecord | None, switch: Mapping[str, Any] | None = None) -> None:
+        """What a request of the current app has read anyway, for the signals (``ftplugin.signals``)."""
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        self._announcer.see_role(app, self, record)
+        self._announcer.see_switch(app, self, switch)
+
     def refuse(self, cause: str, text: str) -> None:
         """Count a refused message, and log it at most once in 10 s for each cause."""
         self.runtime.count_refused(cause)
@@ -112,40 +128,53 @@ class Portal:
 
 
 class FaultTolerance:
-    """The Flask extension. It keeps no app.
+    """The Flask extension. It keeps no app: one object may be mounted into several.
 
     authorize: called with "view", "operate" or "configure"; True lets the user in, a response is sent instead of the
-    page, anything else is 403. Without it Flask-Login's ``current_user.is_authenticated`` is asked if the app has it;
-    with neither, the admin page lets nobody in.
+    page, anything else is 403 (for a visitor whom Flask-Login does not know: its log-in page). Without it everybody whom
+    Flask-Login knows is let in; with neither, the admin pages let nobody in.
+    blueprint: a blueprint of the portal, not yet registered, into which the admin pages are nested: they get its URL
+    prefix, its checks and its headers. Monitor and node API stay at FT_URL_PREFIX, where balancers and the peer ask.
+    layout: a template of the portal with the blocks ``title``, ``head`` and ``content``, or a function that gets these
+    three as markup and returns the whole page; the pages are shown inside it. Empty: they stand alone.
     """
 
-    def __init__(self, app: Flask | None = None, authorize: Authorize | None = None) -> None:
-        self._authorize = authorize
+    def __init__(
+        self,
+        app: Flask | None = None,
+        authorize: Authorize | None = None,
+        *,
+        blueprint: Blueprint | None = None,
+        layout: Layout = "",
+    ) -> None:
+        self._authorize, self._blueprint, self._layout = authorize, blueprint, layout
+        self._prechecks = Hooks()
         if app is not None:
-            self.init_app(app, authorize)
+            self.init_app(app)
 
-    def init_app(self, app: Flask, authorize: Authorize | None = None) -> None:
-        """Mount into ``app``. Raises ConfigError for a wrong FT_* key, RuntimeError when mounted already."""
+    def init_app(
+        self,
+        app: Flask,
+        authorize: Authorize | None = None,
+        *,
+        blueprint: Blueprint | None = None,
+        layout: Layout = "",
+    ) -> None:
+        """Mount into ``app``; what is given here comes before what the constructor got.
+
+        Raises ConfigError for a wrong FT_* key, RuntimeError when mounted already or when ``blueprint`` is registered.
+        """
         if NAME in app.extensions:
             raise RuntimeError(
                 "FaultTolerance is already mounted in this app: call init_app once; for a second instance use a second "
                 "app with its own FT_PREFIX"
             )
         from .cli import group
-        from .web.admin import make_blueprint as admin
-        from .web.monitor import make_blueprint as monitor, mount_legacy
-        from .web.node_api import make_blueprint as node_api
 
-        config = NodeConfig.of(app.config)
-        portal = Portal(config, authorize or self._authorize)
+        portal = Portal(NodeConfig.of(app.config), authorize or self._authorize, layout or self._layout)
+        portal.prechecks = self._prechecks
         app.extensions[NAME] = portal
-        prefix = "/" + config.url_prefix.strip("/") if config.url_prefix.strip("/") else ""
-        for blueprint in (monitor(), node_api(), admin()):
-            app.register_blueprint(blueprint, url_prefix=prefix + (blueprint.url_prefix or ""))
-        if prefix:
-            app.add_url_rule(prefix + "/", "ft_home", lambda: redirect(url_for("ft_admin.index")))
-        if config.legacy_urls:
-            mount_legacy(app)
+        _add_urls(app, portal.config, blueprint or self._blueprint)
         app.cli.add_command(group)
         assert portal.producer.queue  # made now: the first fence must not wait for the import of its parts
         try:
@@ -153,6 +182,20 @@ class FaultTolerance:
         except DatabaseUnreachable as error:
             app.logger.error("ftplugin: %s; the portal starts all the same and tries again", error)
             portal.report.line(SOURCE, f"{error}; trying again")
+        portal.licence.watch()
+
+    def precheck(self, name: str) -> Callable[[Hook], Hook]:
+        """Decorator: add a check of the portal's own to those shown before a switchover (``ftplugin.prechecks``).
+
+        The function gets the target ("server2") and the status document; it returns None, the text of a warning, or
+        Blocked(text). Raises ValueError when the name is empty or taken.
+        """
+
+        def add(hook: Hook) -> Hook:
+            self._prechecks.add(name, hook)
+            return hook
+
+        return add
 
     @property
     def portal(self) -> Portal:
@@ -162,6 +205,38 @@ class FaultTolerance:
     def external_url(self, path: str = "/") -> str:
         """As Portal.external_url, for the current app."""
         return portal().external_url(path)
+
+
+def _add_urls(app: Flask, config: NodeConfig, outer: Blueprint | None) -> None:
+    from .web.admin import make_blueprint as admin
+    from .web.monitor import make_blueprint as monitor, mount_legacy
+    from .web.node_api import make_blueprint as node_api
+
+    prefix = "/" + config.url_prefix.strip("/") if config.url_prefix.strip("/") else ""
+    for blueprint in (monitor(), node_api()):
+        app.register_blueprint(blueprint, url_prefix=prefix + (blueprint.url_prefix or ""))
+    if prefix:
+        app.add_url_rule(prefix + "/", "ft_home", _home)
+    if config.legacy_urls:
+        mount_legacy(app)
+    pages = admin()
+    target: Flask | Blueprint = app if outer is None else outer
+    try:
+        target.register_blueprint(pages, url_prefix=prefix + (pages.url_prefix or ""))
+    except AssertionError:
+        raise RuntimeError(
+            f"blueprint {target.name!r} is registered already: mount FaultTolerance first, then call "
+            "app.register_blueprint"
+        ) from None
+
+
+def _home() -> Any:
+    """To the status page, wherever the portal has nested it."""
+    endpoint = next((name for name in current_app.view_functions if f".{name}".endswith(".ft_admin.index")), None)
+    if endpoint is None:
+        current_app.logger.error("ftplugin: the blueprint that holds the admin pages is not registered in the app")
+        abort(404)
+    return redirect(url_for(endpoint))
 
 
 def portal() -> Portal:

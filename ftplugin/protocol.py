@@ -176,6 +176,11 @@ def sign_body(keys: Sequence[str], speaker: Designation, nonce: str, body: str) 
     return sign(keys, "settings", speaker, nonce, body)
 
 
+def body_is_signed(keys: Sequence[str], signature: str, speaker: Designation, nonce: str, body: str) -> bool:
+    """Whether ``speaker`` signed ``body`` over the asker's nonce with any valid key."""
+    return verify(keys, signature, "settings", speaker, nonce, body)
+
+
 # --- commands (node API) ------------------------------------------------------------------------------------------
 
 

@@ -140,6 +140,7 @@ class RoleReader:
         self._runtime, self._clock = runtime, clock
         self._lock = threading.Lock()
         self._known: tuple[float, float, float | None] = (float("-inf"), 0.0, None)
+        self.record: RoleRecord | None = None  # as last read; None: Redis did not answer
 
     def active(self) -> bool:
         """True only inside an unexpired lease of this boot; False also when Redis does not answer."""
@@ -147,7 +148,7 @@ class RoleReader:
         read_s, deadline_s, ahead_s = self._known
         over = read_s < deadline_s <= now_s  # since it was read: it may have been renewed meanwhile
         if over or not 0 <= now_s - read_s <= CACHE_S:
-            record = self._runtime.read_role()
+            self.record = record = self._runtime.read_role()
             deadline_s = 0.0
             if record is not None and record.role is Role.ACTIVE and record.boot_id == self._clock.boot_id:
                 deadline_s, ahead_s = record.deadline_s, record.wall_ahead_s

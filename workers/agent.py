@@ -7,9 +7,10 @@ ports differ. State that both workers need is in the node's Redis; what must out
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 from ftplugin.core.decision import Decision, decide, settle
+from ftplugin.core.futures import Now
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
@@ -20,12 +21,23 @@ from ftplugin.core.view import ClusterView, ServiceReading, VipReading
 from ftplugin.core.watchdog import WatchAction, watch
 
 from .collect import Facts, view_to_json
+from .heartbeats import DOCUMENT as HEARTBEATS
+from .heartbeats import HeartbeatRing
 from .lease_keeper import LeaseKeeper
 from .orders import OrderTaker
 
 
 class Agent(LeaseKeeper, OrderTaker):
-    """One node's agent."""
+    """One node's agent. ``on_tick``: told of each decided tick when all is done, for what is only shown."""
+
+    on_tick: Callable[[Now], None] | None = None
+
+    def start(self) -> None:
+        """As NodeRole.start, with the heartbeats that the page shows."""
+        if not self._started:
+            self.ring = HeartbeatRing()
+            self.ring.resume(self.ports.runtime.fetch(HEARTBEATS), self.ports.clock.boot_id)
+        super().start()
 
     def tick(self, *, early: bool = False) -> Decision | None:
         """One heartbeat: collect, decide, persist, execute. None while the node has no valid designation.
@@ -55,8 +67,11 @@ class Agent(LeaseKeeper, OrderTaker):
         self._persist(view, decision, revision, settings, stop_by)
         self._execute(view, decision)
         self._follow_settings(view, revision)
+        self.telling.look(view)
         if self.record.role is Role.ACTIVE:
             self.renew_lease(at_once=True)  # what this tick learned of the peer may be what keeps the lease (I1)
+        if self.on_tick is not None:
+            self.on_tick(Now(view=view, decision=decision, settings=settings, stop_by=stop_by, wait_by=wait_by))
         return decision
 
     def _fresh_facts(self, me: Designation) -> Facts:
@@ -74,13 +89,16 @@ class Agent(LeaseKeeper, OrderTaker):
             "memory": {"boot_id": clock.boot_id, "memory": decision.memory.to_json()},
             "agent": self._agent_document(view, decision, revision, settings, timing),
         }
+        self.ring.add(view, timing, clock.wall_s())
         shown = {
+            HEARTBEATS: self.ring.document(clock.boot_id),
             "decision": {**decision.to_json(), "at_wall_s": clock.wall_s(), "tick_s": view.now_s},
             "view": view_to_json(view),
         }
         runtime.publish_many({**self.published, **shown})
         self._say(decision.rule, decision.sentence)
         self._report_probe(view, decision)
+        self.chronicle.tick(view, decision)
 
     def _agent_document(
         self, view: ClusterView, decision: Decision, revision: int, settings: Settings, timing: Timing
@@ -130,11 +148,14 @@ class Agent(LeaseKeeper, OrderTaker):
             elif action is Action.BECOME_STANDBY:
                 self._become_standby()
             elif action in (Action.PROMOTE, Action.PROMOTE_CONFIRMED):
-                self.dispatch({"kind": "promote", "action": action.name, **self.promotion_facts(view, decision)})
+                promote = {"kind": "promote", "action": action.name, **self.promotion_facts(view, decision)}
+                if self.dispatch(promote):
+                    self.chronicle.ordered(promote, view, decision)
             elif action is Action.DEMOTE:
                 invite = Action.INVITE_PEER in decision.actions
                 order = {"kind": "demote", "rule": decision.rule, "reason": decision.why, "invite": invite}
                 self._demote(order, view.epoch)
+                self.chronicle.ordered(order, view, decision)
             elif action is Action.REASSERT:
                 seen = view.peer_state.epoch if view.peer_state is not None else 0
                 self.dispatch({"kind": "reassert", "rule": decision.rule, "reason": decision.why, "seen_epoch": seen})

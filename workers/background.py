@@ -13,6 +13,8 @@ import redis
 from ftplugin.store.runtime import connect
 
 if TYPE_CHECKING:
+    from ftplugin.core.futures import Now
+
     from .node import Node
 
 LIVENESS_POLL_S = 1.0
@@ -27,19 +29,25 @@ class Periodic(threading.Thread):
     """Calls ``work`` at a fixed rate of the monotonic clock; ``period_s`` is asked again before each wait.
 
     A call that takes longer than its period is followed at once by one call, never by several. What ``work`` raises is
-    logged when it changes, and the loop goes on.
+    logged when it changes, and the loop goes on. ``wake``: the next call comes at once.
     """
 
     def __init__(self, name: str, work: Callable[[], Any], period_s: Callable[[], float]) -> None:
         super().__init__(name=name, daemon=True)
         self._work, self._period_s = work, period_s
-        self._stop_wanted = threading.Event()
+        self._bell, self._stopped = threading.Event(), False
         self._said = ""
 
     def run(self) -> None:
         due_s = time.monotonic()
         period_s = 1.0
-        while not self._stop_wanted.wait(max(0.0, due_s - time.monotonic())):
+        while True:
+            woken = self._bell.wait(max(0.0, due_s - time.monotonic()))
+            if self._stopped:
+                return
+            self._bell.clear()
+            if woken:
+                due_s = time.monotonic()
             try:
                 self._work()
                 period_s = self._period_s()
@@ -50,8 +58,12 @@ class Periodic(threading.Thread):
                     logger.exception("%s failed; it goes on", self.name)
             due_s = max(due_s + max(0.01, period_s), time.monotonic())
 
+    def wake(self) -> None:
+        self._bell.set()
+
     def stop(self) -> None:
-        self._stop_wanted.set()
+        self._stopped = True
+        self._bell.set()
 
 
 class Liveness:
@@ -101,9 +113,18 @@ def threads_of(node: Node) -> list[Periodic]:
     if node.role != "tick":
         return []
     from .health import Health
+    from .page_feed import POLL_S, PageFeed
 
-    agent, health, liveness = node.agent, Health(node), Liveness(node)
+    agent, health, liveness, feed = node.agent, Health(node), Liveness(node), PageFeed.of(node)
+    page = Periodic("page", feed.turn, lambda: POLL_S)
+
+    def ticked(last: Now) -> None:
+        feed.ticked(last)
+        page.wake()
+
+    agent.on_tick = ticked
     return [
+        page,
         Periodic("lease", agent.renew_lease, agent.renew_period_s),
         Periodic("health", health.check, health.period_s),
         Periodic("liveness", liveness.check, lambda: LIVENESS_POLL_S),

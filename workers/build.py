@@ -18,6 +18,7 @@ from ftplugin.core.terms import Designation
 from ftplugin.core.view import LanReading
 from ftplugin.report import Report
 from ftplugin.store.database import Database, DatabaseUnreachable
+from ftplugin.store.events import EventStore
 from ftplugin.store.journal import SqlJournal
 from ftplugin.store.keys import Keys
 from ftplugin.store.runtime import RuntimeStore, connect
@@ -37,13 +38,15 @@ def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     """
     database = _database(config)
     runtime = RuntimeStore(connect(config.redis_url), Keys(config.prefix))
-    log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, database.record_event)
+    events = EventStore(database, config.log_days)
+    log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, events.record)
     feed = SettingsFeed(SettingsStore(database, config.own_address, config.stop_needed_s))
     common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
     common |= {"check_database": lambda: _check(database), "stop": feed.stop}
     if role == "beat":
         return Parts(agent=None, runner=None, services=(), start=feed.start, **common)
     ports, lan = _ports(config, dispatch, database, runtime, log, feed)
+    common["peer_status"] = ports.peer.status
     from .agent import Agent
 
     def start() -> None:

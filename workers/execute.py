@@ -106,12 +106,18 @@ class SwitchRunner:
     # --- promotion ----------------------------------------------------------------------------------------------
 
     def promote(
-        self, order: Mapping[str, Any], settings: Settings, wait_by: Timing, stop_by: Timing, designation: Designation
+        self,
+        order: Mapping[str, Any],
+        settings: Settings,
+        wait_by: Timing,
+        stop_by: Timing,
+        designation: Designation,
+        how: type[Promotion] = Promotion,
     ) -> dict[str, Any]:
         """Run a promotion. ``order``: switch_id, rule, reason, actor, action, marks, seen_epoch, not_before_s, certain_s,
         passable_s.
 
-        wait_by: timing to wait by; stop_by: timing of the lease that the new active node takes.
+        wait_by: timing to wait by; stop_by: timing of the lease that the new active node takes. how: M2 has its own.
         """
         run = self.new_run("promote", order)
         if not self._take_turn(0.0):
@@ -121,7 +127,7 @@ class SwitchRunner:
                 "switch_id": run.switch_id,
             }
         try:
-            return Promotion(self, run, order, settings, wait_by, stop_by, designation).go()
+            return how(self, run, order, settings, wait_by, stop_by, designation).go()
         finally:
             self._busy.release()
 
@@ -316,7 +322,7 @@ class SwitchRunner:
         try:
             promotion = Promotion(self, run, order, None, timing, timing, designation)
             result = promotion.services_and_publish(record.epoch, "resumed after a crash; active and ready")
-            if switch.rule == "M1" and result["outcome"] == "done":
+            if switch.rule in ("M1", "M2") and result["outcome"] == "done":
                 self.ports.journal.set_manual_hold(True)
         finally:
             self._busy.release()

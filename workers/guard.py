@@ -45,7 +45,9 @@ POLL_S, POLL_S_MIN, POLL_S_MAX = 0.1, 0.05, 1.0
 FAR_POLLS = 10  # a lease with more polls than this left is looked at every other poll
 TIMING_PERIOD_S = 2.0  # how often the poll's length is read
 NO_ROLE_GRACE_S = 5.0
-FILE_GRACE_S = 2.0  # a lease known from the file alone may have been renewed while no guard ran: ask Redis so long
+# A lease known from the file alone may have been renewed while no guard ran: ask Redis so long, a few polls. A silent Redis
+# renews nothing, so the true lease ends at most a lease after the start of this guard: not longer than the shortest lease.
+FILE_GRACE_S = 0.5
 SILENT_S = 2.0  # so long a silent Redis may yet tell of a newer lease
 ROUND_PAUSE_S = 0.5
 SAY_AGAIN_S = 60.0
@@ -354,7 +356,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = NodeConfig.from_environment()
-        services = build(config.services, config.instance_dir, config.prefix)
+        services = build(config.services, config.instance_dir, config.prefix, ask_outside=False)
         redis = _redis(config.redis_url)
     except (ConfigError, ServiceError) as error:
         print(f"guard: {error}", file=sys.stderr)

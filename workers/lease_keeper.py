@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 from ftplugin.core.diagnosis import peer_is_heard, stall_limit_s
 from ftplugin.core.hysteresis import Memory
-from ftplugin.core.lease import clocks_agree, contact_s, lease_deadline_s
+from ftplugin.core.lease import CLOCK_STEP_S, clocks_agree, contact_s, lease_deadline_s
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, SettingsError
 from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.core.timing import Timing
+from ftplugin.core.view import NodeState, VoteReading
 
 from .collect import known_lan
 from .node_role import NodeRole
@@ -24,6 +25,9 @@ SAVE_LEASE_RENEW_S_MIN = 5.0  # shorter leases are over before a reboot could re
 
 class LeaseKeeper(NodeRole):
     """Renews, or lets run out."""
+
+    _ahead_s: float | None = None  # the wall clock before CLOCK_BOOTTIME, as last seen
+    _pauses: tuple[tuple[float, float], ...] = ()  # when this host may have stood still, and for how long
 
     def renew_lease(self, *, at_once: bool = False) -> bool:
         """Called by its own timer, and ``at_once`` after each tick; of two turns close together one is left out.
@@ -103,10 +107,13 @@ class LeaseKeeper(NodeRole):
         still has to renew afterwards."""
         first = self._stepped_s is None  # timer and tick may both get here
         stepped_s = self._stepped_s = self.ports.clock.now_s() if self._stepped_s is None else self._stepped_s
-        said = self.ports.peer.state(timing.network_s).state
+        said, votes = self._peer_and_voters(timing)
         if said is None and not self._nobody_can_have_taken_over(record, timing, stepped_s):
             return False  # asked again at the next turn, until the lease runs out
-        taken = self._epoch_of_the_other(timing, me)
+        taken = max([0, *(vote.epoch for vote in votes if vote.owner == me.other)])
+        locked = max([0, *(vote.lock_epoch for vote in votes if vote.lock_owner == me.other)])
+        if said is not None and locked > record.epoch and not self._lock_is_void(record.epoch, timing, me):
+            taken = max(taken, locked)
         if said is not None and said.role is Role.ACTIVE:
             taken = max(taken, said.epoch)
         if taken <= record.epoch:
@@ -128,17 +135,22 @@ class LeaseKeeper(NodeRole):
             return False
         return stood_still_s < timing.hold_s
 
-    def _epoch_of_the_other(self, timing: Timing, me: Designation) -> int:
-        """The highest epoch that a voter shows as the peer's lease or lock: a promotion may be under way right now."""
-        votes = self.ports.votes
-        calls = [lambda n=name: votes.reading(n, timing.network_s) for name in votes.names()]
-        found = [0]
-        for vote in self.ports.runner.side_by_side(calls, timing.network_s + 0.05):
-            if vote is not None and vote.owner == me.other:
-                found.append(vote.epoch)
-            if vote is not None and vote.lock_owner == me.other:
-                found.append(vote.lock_epoch)
-        return max(found)
+    def _peer_and_voters(self, timing: Timing) -> tuple[NodeState | None, list[VoteReading]]:
+        """What the peer and every voter say, asked at once: two silent ones in turn could take what is left of the lease."""
+        peer, votes = self.ports.peer, self.ports.votes
+        readings = [lambda n=name: votes.reading(n, timing.network_s) for name in votes.names()]
+        calls: list[Callable[[], Any]] = [lambda: peer.state(timing.network_s), *readings]
+        reply, *seen = self.ports.runner.side_by_side(calls, timing.network_s + 0.05)
+        return None if reply is None else reply.state, [vote for vote in seen if vote is not None]
+
+    def _lock_is_void(self, epoch: int, timing: Timing, me: Designation) -> bool:
+        """A lock of a peer that answers: a promotion under way right now, or left by one that died long ago?
+
+        Once this node's counter has moved in the peer's own voter, no candidate can take that vote by what it watched
+        before, so the lock does not matter. Nor does the lock of a peer that is silent: it had to watch for longer than
+        this host can have stood still.
+        """
+        return bool(self.ports.votes.renew(me.other, epoch, timing.network_s).ok)
 
     def _watch_votes(self, timing: Timing, me: Designation) -> None:
         """Keeps watching since when each voter stands still, closer than the ticks do (5.4).
@@ -157,9 +169,23 @@ class LeaseKeeper(NodeRole):
 
     def _publish_contact(self) -> None:
         """For the switch worker: a lease that starts now may not outlast what this node knows of its surroundings."""
+        clock = self.ports.clock
         lan = known_lan(self.ports.lan.reading(), self.contact_floor_s or 0.0)
         contact = contact_s(lan.seen_s, (self.memory or Memory()).vouched_s)
-        self.ports.runtime.publish("contact", {"boot_id": self.ports.clock.boot_id, "contact_s": contact})
+        self.ports.runtime.publish("contact", {"boot_id": clock.boot_id, "contact_s": self._true_contact_s(contact)})
+
+    def _true_contact_s(self, contact: float | None) -> float | None:
+        """A step of the wall clock forward: this host may have stood still so long without CLOCK_BOOTTIME counting it, so
+        every contact from before is that much older (I-F)."""
+        clock = self.ports.clock
+        now_s = clock.now_s()
+        known_s, self._ahead_s = self._ahead_s, clock.wall_s() - now_s
+        if known_s is not None and self._ahead_s - known_s > CLOCK_STEP_S:
+            self._pauses += ((now_s, self._ahead_s - known_s),)
+        if contact is None:
+            return None
+        self._pauses = tuple((at_s, length_s) for at_s, length_s in self._pauses if contact <= at_s)
+        return contact - sum(length_s for _, length_s in self._pauses)
 
     def _may_renew(self, record: RoleRecord, now_s: float, timing: Timing) -> bool:
         if now_s >= self.deadline_s or record.seen_epoch > record.epoch:

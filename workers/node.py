@@ -16,10 +16,12 @@ from ftplugin.store.keys import Keys
 
 from . import locks
 from .dispatch import CeleryDispatch
-from .ports import DispatchPort, LogPort, Runner, RuntimePort, ServicePort
+from .ports import DispatchPort, LogPort, Reply, Runner, RuntimePort, ServicePort
 
 if TYPE_CHECKING:
     from celery import Celery
+
+    from ftplugin.core.futures import Now
 
     from .background import Periodic
 
@@ -34,6 +36,8 @@ class NotReady(RuntimeError):
 
 class AgentLike(Protocol):
     """What the tasks need of ``workers.agent.Agent``."""
+
+    on_tick: Callable[[Now], None] | None
 
     def tick(self, *, early: bool = False) -> Any: ...
 
@@ -54,7 +58,8 @@ class AgentLike(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """An agent and those of its ports that the process itself uses. ``check_database``: "" or what is wrong with it."""
+    """An agent and those of its ports that the process itself uses. ``check_database``: "" or what is wrong with it.
+    ``peer_status``: asks the peer, within so many seconds, what its own page shows of it."""
 
     agent: AgentLike | None
     runtime: RuntimePort
@@ -63,6 +68,7 @@ class Parts:
     runner: Runner | None
     services: Sequence[ServicePort]
     check_database: Callable[[], str]
+    peer_status: Callable[[float], Reply] | None = None
     start: Callable[[], None] = lambda: None
     stop: Callable[[], None] = lambda: None
 

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import Any, Callable, Protocol
 
+from ftplugin.history.records import HISTORY_EVENTS
+
 EVENT_S_MIN = 10.0  # one event of a kind in this time; the next one says how many were left out
 EVENTS_WAITING_MAX = 200
 logger = logging.getLogger(__name__)
@@ -38,8 +40,12 @@ class NodeLog:
 
     def event(self, name: str, **facts: Any) -> None:
         """Count and keep an event. Refused messages are counted by cause for the page, each of them."""
+        if name in HISTORY_EVENTS:  # rare, and each of them counts: without one a duration is not known
+            self._keep(name, facts)
+            return
+        facts = {key: str(value) for key, value in facts.items()}
         if name == "refused":
-            self._count_refused(str(facts.get("cause", "unknown")))
+            self._count_refused(facts.get("cause", "unknown"))
         kind = (name, str(facts.get("cause", facts.get("task", facts.get("text", "")))))
         now_s = time.monotonic()
         with self._lock:
@@ -48,16 +54,20 @@ class NodeLog:
                 self._last[kind] = (last_s, left_out + 1)
                 return
             self._last[kind] = (now_s, 0)
+        self._keep(name, {**facts, "left_out": str(left_out)} if left_out else facts)
+
+    def _keep(self, name: str, facts: dict[str, Any]) -> None:
+        with self._lock:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="events", daemon=True)
                 self._writer.start()
         try:
-            self._events.put_nowait((name, {**facts, "left_out": left_out} if left_out else facts))
+            self._events.put_nowait((name, facts))
         except queue.Full:
             logger.warning("event %s is not kept: the database has not taken the last %d", name, EVENTS_WAITING_MAX)
 
     def _write(self) -> None:
         while True:
             name, facts = self._events.get()
-            if not self._record(name, {key: str(value) for key, value in facts.items()}):
+            if not self._record(name, facts):
                 logger.warning("event %s is not kept: the database could not be written", name)

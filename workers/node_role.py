@@ -17,9 +17,11 @@ from ftplugin.core.timing import Timing
 from ftplugin.core.view import ClusterView, ServiceReading, VipReading
 from ftplugin.core.watchdog import Watch
 
+from .chronicle import Chronicle
 from .collect import Collector, Facts
 from .execute import SwitchRunner
 from .ports import Ports
+from .telling import Telling
 
 PENDING_S = 1.0  # a dispatched switch shows itself within this time, or is dispatched again
 
@@ -31,6 +33,8 @@ class NodeRole:
         self.config, self.ports, self.version = config, ports, version
         self.collector = Collector(ports)
         self.runner = SwitchRunner(ports)
+        self.telling = Telling(ports)
+        self.chronicle = Chronicle(ports)
         self.memory: Memory | None = None
         self.record = RoleRecord()
         self.resolved = False  # the question of C0–C4 is answered
@@ -96,9 +100,11 @@ class NodeRole:
         self.contact_floor_s = float(floor) if floor is not None else clock.now_s()
         record = runtime.read_role() or RoleRecord()
         last = self.ports.journal.last_role()
-        if record.epoch == 0 and last is not None:
+        remembered = record.epoch == 0 and last is not None
+        if remembered and last is not None:
             record = replace(last, clear=False, seen_epoch=self.ports.journal.epoch())
         valid = record.role is Role.ACTIVE and record.boot_id == clock.boot_id and clock.now_s() < record.deadline_s
+        self.chronicle.found(record, valid, remembered)
         if not valid:
             keep_clear = record.clear and record.boot_id == clock.boot_id and record.role is not Role.ACTIVE
             epoch = max(record.epoch, self.ports.journal.epoch())
@@ -155,6 +161,7 @@ class NodeRole:
 
     def role_changed(self, record: RoleRecord) -> None:
         self._changes += 1
+        self.chronicle.changed(self.record, record, self.deadline_s)
         self.memory = settle(self.memory or Memory())
         active = record.role is Role.ACTIVE and record.boot_id == self.ports.clock.boot_id
         self.deadline_s = record.deadline_s if active else 0.0
@@ -194,20 +201,25 @@ class NodeRole:
         _, _, stop_by, wait_by = self.settings()
         pause_s = (
             min(wait_by.hold_s, max(1.0, wait_by.interval_s))
-            if document.get("rule") in ("F1", "C2", "C3")
+            if document.get("rule") in ("F1", "C2", "C3", "M2")
             else wait_by.hold_s
         )
         return float(document.get("updated_s", 0)) + pause_s
 
     def promotion_facts(self, view: ClusterView, decision: Decision) -> dict[str, Any]:
-        peer = view.peer_state
-        epochs = [vote.epoch for vote in view.votes] + [vote.lock_epoch for vote in view.votes]
-        return {
+        return self.vote_facts(view) | {
             "rule": decision.rule,
             "reason": decision.why,
             "not_before_s": decision.not_before_s,
             "passable_s": decision.passable_s,
             "certain_s": decision.certain_s,
+        }
+
+    def vote_facts(self, view: ClusterView) -> dict[str, Any]:
+        """What a promotion needs of the voters, and where and when it was decided."""
+        peer = view.peer_state
+        epochs = [vote.epoch for vote in view.votes] + [vote.lock_epoch for vote in view.votes]
+        return {
             "marks": {vote.voter: [vote.mark, vote.still_since_s] for vote in view.votes},
             "seen_epoch": max([0, *epochs, *((peer.epoch, peer.seen_epoch) if peer is not None else ())]),
             "boot_id": self.ports.clock.boot_id,

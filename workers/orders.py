@@ -6,6 +6,7 @@ import uuid
 from typing import Any, Mapping
 
 from ftplugin.core.decision import decide
+from ftplugin.core.forced import M2, force
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
 from ftplugin.core.settings import Settings, SettingsError
@@ -14,7 +15,12 @@ from ftplugin.core.timing import Timing
 from ftplugin.core.view import SwitchOrder
 from ftplugin.protocol import ProtocolError, check_demote
 
+from .evidence import watched
+from .forced import ForcedPromotion
 from .node_role import NodeRole
+from .telling import tell
+
+FORCE_ORDER_S_MAX = 30.0  # a forced takeover is meant for the moment in which it was confirmed
 
 
 class OrderTaker(NodeRole):
@@ -42,22 +48,12 @@ class OrderTaker(NodeRole):
         if kind == "restart":
             return self._restart(order)
         if kind == "tell_peer":
-            return self._tell_peer(order, stop_by)
+            return tell(self.ports, order, settings, stop_by.network_s)
         if kind == "manual":
             return self._manual(order, settings, stop_by, me)
+        if kind == "force":
+            return self._force(order, settings, me)
         return {"outcome": "refused", "detail": f"unknown kind of order {kind!r}"}
-
-    def _tell_peer(self, order: Mapping[str, Any], timing: Timing) -> dict[str, Any]:
-        """Hand on what an administrator did here and what counts for both servers."""
-        command = order.get("command")
-        if command not in ("release_hold", "acknowledge_freeze", "pause", "resume"):
-            return {"outcome": "refused", "detail": f"unknown command {command!r}"}
-        body = {name: order[name] for name in ("actor", "reason", "minutes") if name in order}
-        reply = self.ports.peer.command(command, body, timing.network_s)
-        told = reply.answered and bool(reply.body.get("taken"))
-        if not told:
-            self.ports.log.report("agent", f"{command} did not reach the peer ({reply.detail}); repeat it there")
-        return {"outcome": "done" if told else "failed", "detail": reply.detail}
 
     def _stale(self, order: Mapping[str, Any], timing: Timing) -> str:
         """A promotion is decided on this boot's clock and a fresh view; a late one is void: Redis may redeliver hours later."""
@@ -92,12 +88,10 @@ class OrderTaker(NodeRole):
                 "switch_id": switch_id
             }
             reply = self.ports.peer.command("switch", body, timing.network_s)
-            taken = reply.answered and reply.body.get("taken", False)
-            return {
-                "outcome": "handed over" if taken else "refused",
-                "detail": reply.detail or str(dict(reply.body)),
-                "switch_id": switch_id,
-            }
+            if not (reply.answered and reply.body.get("taken", False)):
+                return self._refuse(wish, f"{target} did not take the order: {reply.detail or dict(reply.body)}")
+            self._tell_page(wish, "handed over", f"{target} has taken the order")
+            return {"outcome": "handed over", "detail": reply.detail, "switch_id": switch_id}
         record = self.ports.runtime.read_role()
         if record is None:
             return {"outcome": "refused", "detail": "the node's own Redis does not answer"}
@@ -114,17 +108,66 @@ class OrderTaker(NodeRole):
             "switch_id": switch_id,
         }
         result = self.runner.promote({"action": Action.PROMOTE_CONFIRMED.name, **facts}, settings, timing, timing, me)
+        return self._promoted(wish, result)
+
+    def _force(self, order: Mapping[str, Any], settings: Settings, me: Designation) -> dict[str, Any]:
+        """M2. Only on the server that takes over: it alone knows what it has watched."""
+        _, _, stop_by, wait_by = self.settings()
+        clock = self.ports.clock
+        wish = SwitchOrder(
+            switch_id=str(order.get("switch_id") or uuid.uuid4()),
+            target=me,
+            expected_active=None,
+            actor=str(order.get("actor", "")),
+            reason=str(order.get("reason", "")),
+        )
+        if order.get("target") != me:
+            return self._refuse(wish, f"{order.get('target')!r} was asked for, this is {me}", M2.why)
+        age_s = clock.now_s() - float(order.get("ordered_s", 0))
+        if order.get("boot_id") != clock.boot_id or not 0 <= age_s <= FORCE_ORDER_S_MAX:
+            return self._refuse(wish, "the order came too late; look again and confirm it again", M2.why)
+        record = self.ports.runtime.read_role()
+        if record is None:
+            return self._refuse(wish, "the node's own Redis does not answer", M2.why)
+        if record.role is Role.ACTIVE and record.deadline_s > clock.now_s():
+            return self._refuse(wish, f"{me} is active already", M2.why)
+        self.record, self.resolved, self.contact_floor_s = record, True, clock.now_s()
+        view = self.collector.view(lambda: self.facts(me), settings, stop_by)
+        memory, view = watched(self.ports, view, wait_by)
+        found = force(view, settings, memory, wait_by, checked=order.get("checked") is True)
+        if found.refused:
+            return self._refuse(wish, found.sentence, M2.why)
+        facts = self.vote_facts(view) | {
+            "rule": M2.id,
+            "reason": wish.reason or M2.why,
+            "actor": wish.actor or "unknown",  # an empty actor would count as an automatic switch
+            "switch_id": wish.switch_id,
+            "certain_s": found.certain_s,
+            "silent": found.silent,
+            "endless": found.endless,
+            "waived": found.waived,
+        }
+        self.ports.log.report("agent", f"forced takeover by {wish.actor or 'unknown'}: {wish.reason}")
+        result = self.runner.promote(facts, settings, wait_by, stop_by, me, ForcedPromotion)
+        return self._promoted(wish, result, M2.why)
+
+    def _promoted(self, wish: SwitchOrder, result: dict[str, Any], what: str = "switchover") -> dict[str, Any]:
+        if result["outcome"] == "refused":
+            return self._refuse(wish, str(result["detail"]), what)
         if result["outcome"] == "done":
             self.ports.journal.set_manual_hold(True)
         return result
 
-    def _refuse(self, wish: SwitchOrder, why: str) -> dict[str, Any]:
-        self.ports.log.report("agent", f"switchover to {wish.target} asked by {wish.actor or 'unknown'} refused: {why}")
-        self.ports.runtime.publish(
-            "manual",
-            {"switch_id": wish.switch_id, "outcome": "refused", "detail": why, "at_wall_s": self.ports.clock.wall_s()},
-        )
+    def _refuse(self, wish: SwitchOrder, why: str, what: str = "switchover") -> dict[str, Any]:
+        actor = wish.actor or "unknown"
+        self.ports.log.report("agent", f"{what} to {wish.target} asked by {actor} refused: {why}")
+        self._tell_page(wish, "refused", why)
         return {"outcome": "refused", "detail": why, "switch_id": wish.switch_id}
+
+    def _tell_page(self, wish: SwitchOrder, outcome: str, detail: str) -> None:
+        at_wall_s = self.ports.clock.wall_s()
+        document = {"switch_id": wish.switch_id, "outcome": outcome, "detail": detail, "at_wall_s": at_wall_s}
+        self.ports.runtime.publish("manual", document)
 
     def handle_demote(self, sender: Any, epoch: Any, nonce: Any, signature: Any) -> dict[str, Any]:
         """The agent channel's one command. Refused messages are logged with their cause, counted, and change nothing."""

@@ -72,6 +72,9 @@ class PeerPort(Protocol):
     def settings(self, limit_s: float) -> Reply:
         """The peer's settings: body {revision, saved_at, origin, actor, values}."""
 
+    def status(self, limit_s: float) -> Reply:
+        """What the peer's own page shows of it (``ftplugin.status.short``); asked only while somebody looks."""
+
 
 class ChannelPort(Protocol):
     def demote(self, epoch: int, nonce: str, limit_s: float) -> bool:
@@ -179,6 +182,14 @@ class JournalPort(Protocol):
 
     def standing(self) -> dict[str, dict[str, Any]] | None:
         """Pause and drain by name, those that are ordered; None when the database cannot be read."""
+
+    def notices(self) -> dict[str, dict[str, Any]] | None:
+        """What the other server is to be told, by topic; None when the database cannot be read."""
+
+    def set_notice(self, topic: str, document: Mapping[str, Any]) -> bool: ...
+
+    def told(self, topic: str, revision: int) -> bool:
+        """The other server has the notice of this topic and revision."""
 
     def manual_hold(self) -> bool: ...
 

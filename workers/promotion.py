@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .execute import SwitchRunner
 
 STATUS_POLL_S = 0.1
+CONFIRMED = "the peer confirmed that it owns nothing"
 
 
 class Promotion:
@@ -45,18 +46,8 @@ class Promotion:
 
     def go(self) -> dict[str, Any]:
         self.epoch = next_epoch(self.runner.highest_seen(self.order), self.me)
-        action = Action.PROMOTE if self.suspect else Action.PROMOTE_CONFIRMED
-        calls: dict[StepName, Callable[[Step], str]] = {
-            StepName.LAST_PROBE: self._last_probe,
-            StepName.LOCK: self._lock,
-            StepName.EPOCH: self._begin,
-            StepName.FENCE: self._fence,
-            StepName.OWN: self._own,
-            StepName.ROLE: self._role,
-        }
-        for step in promotion(
-            action, self.timing, self.runner.limits(), suspect=self.suspect, witness=len(self.ports.votes.names()) >= 3
-        ):
+        calls = self._calls()
+        for step in self._sequence():
             if step.name not in calls:
                 break
             try:
@@ -66,6 +57,22 @@ class Promotion:
                 record = self.ports.runtime.read_role() or RoleRecord()
                 return self.run.end("aborted", record.role, f"{step.label}: {error} ({released})")
         return self.services_and_publish(self.epoch)
+
+    def _sequence(self) -> tuple[Step, ...]:
+        action = Action.PROMOTE if self.suspect else Action.PROMOTE_CONFIRMED
+        witness = len(self.ports.votes.names()) >= 3
+        return promotion(action, self.timing, self.runner.limits(), suspect=self.suspect, witness=witness)
+
+    def _calls(self) -> dict[StepName, Callable[[Step], str]]:
+        """What each step before the services does."""
+        return {
+            StepName.LAST_PROBE: self._last_probe,
+            StepName.LOCK: self._lock,
+            StepName.EPOCH: self._begin,
+            StepName.FENCE: self._fence,
+            StepName.OWN: self._own,
+            StepName.ROLE: self._role,
+        }
 
     def _last_probe(self, step: Step) -> str:
         assert self.settings is not None
@@ -110,7 +117,15 @@ class Promotion:
         return need(self.run.begin(self.epoch), "the journal cannot be written, so nothing may be promoted")
 
     def _fence(self, step: Step) -> str:
-        """Both channels at once; confirmed by a signed word only (5.5)."""
+        heard = self._ask_to_stop(step)
+        if self.confirmed:
+            return CONFIRMED
+        if heard:
+            raise StepFailed(f"the peer's {heard} answered but did not confirm that it stopped")
+        return self._pass_unanswered()
+
+    def _ask_to_stop(self, step: Step) -> str:
+        """Both channels at once; ``confirmed`` by a signed word only (5.5). Which of portal and agent answered."""
         ports, start_s = self.ports, self.ports.clock.now_s()
         heard: list[str] = []
         nonce = uuid.uuid4().hex
@@ -148,13 +163,9 @@ class Promotion:
         )
         if any(results):
             self.confirmed = True
-            return "the peer confirmed that it owns nothing"
-        if heard:
+        elif heard:
             self._heard(good=False, clear=False)
-            raise StepFailed(
-                f"the peer's {' and '.join(sorted(set(heard)))} answered but did not confirm that it stopped"
-            )
-        return self._pass_unanswered()
+        return " and ".join(sorted(set(heard)))
 
     def _pass_unanswered(self) -> str:
         """F1 alone may pass a silent peer, and only when its lease has certainly ended (I-D)."""

@@ -46,6 +46,7 @@ class SettingsFeed:
         self._store = store
         self._held: tuple[int, Settings, Settings | None] = (0, Settings(), None)
         self._mark = ""
+        self._both = (0, "")  # revision and mark that both nodes are known to have; the thread tells the store
         self._thread = Periodic("settings", self.read, lambda: reread_s)
         self.read()
 
@@ -54,6 +55,8 @@ class SettingsFeed:
         revision, settings = self._store.current()
         previous = self._store.previous()
         self._held, self._mark = (revision, _placed(settings, previous), previous), settings.mark
+        if previous is None and self._both == (revision, self._mark):
+            self._store.acknowledged(revision)  # costs nothing when the database knows it
 
     def start(self) -> None:
         self._thread.start()
@@ -75,9 +78,11 @@ class SettingsFeed:
         return self._mark
 
     def acknowledged(self, revision: int) -> None:
-        """Both nodes have this revision. Writes to the database only when that is news."""
+        """Both nodes have this revision. Writes to the database only when that is news; where no timing waits for it (the
+        first revision has none before it), the thread writes it, and no tick is delayed."""
         held_revision, _, previous = self._held
         if previous is None and held_revision == revision:
+            self._both = (revision, self._mark)
             return
         self._store.acknowledged(revision)
         self.read()

@@ -271,12 +271,12 @@ def certain_s(c: Case) -> float:
     """When F1 or C3 may end in a promotion: a silent peer cannot confirm a fence, so it must have stopped certainly. One
     whose monitor alone is broken can: its agent is asked as soon as the hold is over. Should it not answer then, the fence
     still passes no sooner than ``passable_s``."""
-    if c.view.peer_state is not None or _peer_reaches_here(c):
+    if c.view.peer_state is not None or peer_reaches_here(c):
         return not_before_s(c)
     return max(not_before_s(c), passable_s(c))
 
 
-def _peer_reaches_here(c: Case) -> bool:
+def peer_reaches_here(c: Case) -> bool:
     """The peer's agent renewed its vote in this node's own Redis within two renewal periods: it is alive, and connected.
 
     The voters were asked when the probe began; a monitor that hangs has kept this tick waiting for t since then.
@@ -324,8 +324,9 @@ def _unhealthy(c: Case) -> str:
 
 
 def _own_portal_dead(c: Case) -> str:
-    """With the peer alive, a server whose own portal is dead would only be demoted again (P1)."""
-    heard, own = c.view.peer_state is not None or c.view.invited, c.view.own
+    """With the peer alive, a server whose own portal is dead would only be demoted again (P1), or the two would take the
+    role from each other while neither portal answers."""
+    heard, own = c.view.peer_state is not None or c.view.invited or peer_reaches_here(c), c.view.own
     return "the own portal does not answer" if heard and own is not None and own.state is None else ""
 
 

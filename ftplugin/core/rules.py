@@ -21,12 +21,14 @@ from .settings import (
     Problem,
     Settings,
     SettingsError,
+    ip_of,
     parse_address,
 )
 from .terms import BalancerKind
 from .timing import Timing
 
 DAY_S, MINUTES_OF_DAY = 86_400.0, 1440
+SHOWN_CHARS_MAX = 60  # of a wrong value in the sentence that refuses it
 
 # field: lowest and highest value, unit. Upper limits stop typing errors, such as milliseconds entered as seconds.
 BOUNDS: dict[str, tuple[float, float, str]] = {
@@ -240,14 +242,15 @@ def _hosts(settings: Settings) -> Iterator[Problem]:
     for text in settings.lan_references:
         host = _host_port(text.removeprefix("tcp:")) if text.startswith("tcp:") else _host(text)
         if host is None:
-            yield _error("lan_references", f"{text!r} must be an address, as 10.0.0.1, or tcp:10.0.0.1:80")
+            shown = text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"
+            yield _error("lan_references", f"{shown!r} must be an address, as 10.0.0.1, or tcp:10.0.0.1:80")
         elif host in servers:
             yield _error("lan_references", f"{text!r} must be neither of the two servers nor the VIP")
 
 
 def _host(text: str) -> object | None:
     try:
-        return ipaddress.ip_address(text)
+        return ip_of(text)
     except ValueError:
         return None
 

@@ -7,7 +7,7 @@ word ACTIVE, then the services, last the votes that kept others away.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Sequence
 
@@ -20,6 +20,8 @@ class StepName(StrEnum):
     LOCK = "lock"
     EPOCH = "epoch"
     FENCE = "fence"
+    WAIT = "wait"
+    AGAIN = "fence again"
     OWN = "own"
     ROLE = "role"
     PORTAL = "portal"
@@ -92,6 +94,21 @@ def promotion(
         ),
         Step(name=StepName.PUBLISH, limit_s=1.0, on_failure=OnFailure.RECORD, durable=True),
     )
+
+
+def forced(timing: Timing, services: Sequence[ServiceLimits], *, wait_s: float) -> tuple[Step, ...]:
+    """Steps of a forced takeover (M2): a fence without an answer is waited for, then sent once more.
+
+    wait_s: how long the other server may still own something.
+    """
+    steps: list[Step] = []
+    for step in promotion(Action.PROMOTE, timing, services, suspect=False):
+        if step.name is StepName.FENCE:
+            fence = replace(step, limit_s=timing.fence_s)
+            steps += [fence, replace(fence, name=StepName.WAIT, limit_s=wait_s), replace(fence, name=StepName.AGAIN)]
+        else:
+            steps.append(step)
+    return tuple(steps)
 
 
 def demotion(timing: Timing, services: Sequence[ServiceLimits]) -> tuple[Step, ...]:

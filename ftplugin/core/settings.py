@@ -164,6 +164,13 @@ class Address:
         return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
 
 
+def ip_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IP address; its scope, as in fe80::1%eth0, must be the name of an interface. Raises ValueError."""
+    if "%" in text and not re.fullmatch(r"[^%]+%[A-Za-z0-9_.-]{1,15}", text):
+        raise ValueError(text)
+    return ipaddress.ip_address(text)
+
+
 def parse_address(field: str, text: str) -> Address:
     """``[http://|https://]IP[:port]`` to an Address. Raises SettingsError naming ``field``."""
     body = text.strip()
@@ -177,7 +184,7 @@ def parse_address(field: str, text: str) -> Address:
     try:
         parts = urlsplit(body)
         port, host = parts.port, parts.hostname or ""
-        ipaddress.ip_address(host)
+        ip_of(host)
         if parts.scheme not in ("http", "https") or parts.path not in ("", "/") or parts.query or parts.username:
             raise ValueError
         if port is not None and port < 1:

@@ -34,10 +34,11 @@ def again_in_s(case: Case, refused: tuple[Refusal, ...]) -> float | None:
     vetoes = {r.veto for r in refused}
     if not vetoes or not vetoes <= ENDED_BY_PROBES or ("streak" in vetoes and not suspect_s):
         return None
-    soonest_s = max(view.peer.started_s + suspect_s, view.now_s)
-    if "streak" not in vetoes:
+    if "streak" in vetoes:
+        soonest_s = max(view.peer.started_s + suspect_s, view.now_s)
+    else:  # a long suspect interval must not delay it
         last_probe_s = certain_s(case) - case.timing.timeout_s
-        soonest_s = max(soonest_s, last_probe_s - view.peer.latency_s + AIM_S)
+        soonest_s = max(view.now_s, last_probe_s - view.peer.latency_s + AIM_S)
     if soonest_s >= view.peer.started_s + case.timing.interval_s:
         return None
     return soonest_s - view.now_s

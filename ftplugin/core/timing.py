@@ -134,11 +134,13 @@ def expected_failover_s(settings: Settings) -> float:
 def worst_failover_s(settings: Settings, *, agent_only: bool = False) -> float:
     """The bound of I-B; 2 T more when only the agent died.
 
-    N*T + 2t + min(t, 2 s): up to T until the first bad probe begins, t until it ends, hold, the last probe, the fence.
-    With suspect mode the last probe lies inside the hold as far as ``suspect_saving_s`` says.
+    N*T + 2t + min(t, 2 s): up to T until the first bad probe begins, t until it ends, hold, the last probe, the fence; the
+    gap after which a silent server has certainly stopped, where that is longer than the last probe. Suspect mode promises
+    nothing here: a tick of the grid that begins at the wrong moment eats its saving.
     """
     s = settings
-    detect = s.threshold * s.interval_s + 2 * s.timeout_s + min(s.timeout_s, FENCE_S_MAX) - suspect_saving_s(s)
+    gap_s = max(0.0, Timing.of(s).lan_gap_s - s.timeout_s)
+    detect = s.threshold * s.interval_s + 2 * s.timeout_s + min(s.timeout_s, FENCE_S_MAX) + gap_s
     bound = max(detect, s.release_delay_s) + service_start_s(s)
     return bound + (2 * s.interval_s if agent_only else 0.0)
 

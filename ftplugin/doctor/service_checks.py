@@ -1,4 +1,7 @@
-"""The services answer their controllers: HTTP ones their status page, command ones by the exit code of ``status``."""
+"""The services answer their controllers: HTTP ones their status page, command ones by the exit code of ``status``.
+
+The other kinds are asked by the program that the workers bring for that: the plugin itself does not import them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -18,6 +22,7 @@ from .portal_http import FAILURES, fetch, in_words
 
 STATES = ("standby", "starting", "active", "stopping")
 EXIT_ACTIVE, EXIT_STOPPED = 0, 3
+CHECK = ("-m", "workers.check_services")
 
 
 def config(where: Place) -> list[Finding]:
@@ -46,7 +51,7 @@ def _asked(where: Place, name: str, table: Mapping[str, Any]) -> list[Finding]:
         return [_http(where, report, name, table)]
     if table.get("kind") == "command":
         return [_command(where, report, name, table)]
-    return [report.wrong(f"{name} has kind {table.get('kind')!r}.", 'Use "http" or "command" (docs/services.md).')]
+    return [_by_workers(where, report, name, table)]
 
 
 def _http(where: Place, report: Report, name: str, table: Mapping[str, Any]) -> Finding:
@@ -102,3 +107,37 @@ def _command(where: Place, report: Report, name: str, table: Mapping[str, Any]) 
     if code not in (EXIT_ACTIVE, EXIT_STOPPED):
         return report.wrong(f"{name}: {shown!r} ends with {code}, which counts as dead.", todo)
     return report.ok(f"{name} answers: {'active' if code == EXIT_ACTIVE else 'stopped, its standby'}.")
+
+
+def _by_workers(where: Place, report: Report, name: str, table: Mapping[str, Any]) -> Finding:
+    by_hand = f"Run python {' '.join(CHECK)} by hand, as the user of the workers, and cure {name}."
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("FT_")}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *CHECK, "--table"],
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return report.unknown(f"{name} could not be asked: {error}.", by_hand)
+    try:
+        said, _ = process.communicate(json.dumps(dict(table), default=str), where.limit_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return report.unknown(f"{name} did not answer its controller within {where.limit_s:g} s.", by_hand)
+    try:
+        found = json.loads(said)
+        state, detail = str(found["state"]), str(found["detail"])
+    except (ValueError, LookupError, TypeError):
+        return report.unknown(f"{name} could not be asked: {' '.join(CHECK)} ended with {process.returncode}.", by_hand)
+    why = f": {detail.rstrip('.')}" if detail else ""
+    if state == "wrong":
+        return report.wrong(f"{name} is refused{why}.", "Correct it in FT_SERVICES (docs/services.md).")
+    if state == "unknown":
+        return report.wrong(f"{name} does not answer its controller{why}.", by_hand)
+    return report.ok(f"{name} answers: {state}{why}.")

@@ -19,6 +19,7 @@ from .database import Database, DatabaseUnreachable
 from .tables import NODE, STANDING, STEP, SWITCH
 
 T = TypeVar("T")
+NOTICE = "tell-"  # names of rows that are no pause or drain, but what the other server is to be told
 _FACTS = select(NODE).where(NODE.c.id == 1)
 
 
@@ -165,9 +166,35 @@ class SqlJournal:
 
         def read(connection: Connection) -> dict[str, dict[str, Any]] | None:
             rows = connection.execute(select(STANDING.c.name, STANDING.c.document)).all()
-            return {row.name: dict(row.document) for row in rows}
+            return {row.name: dict(row.document) for row in rows if not row.name.startswith(NOTICE)}
 
         return self._try(read, None)
+
+    def notices(self) -> dict[str, dict[str, Any]] | None:
+        """What the other server is to be told, by topic (``switching.telling``); None when the database cannot be read."""
+
+        def read(connection: Connection) -> dict[str, dict[str, Any]] | None:
+            rows = connection.execute(select(STANDING.c.name, STANDING.c.document)).all()
+            return {row.name.removeprefix(NOTICE): dict(row.document) for row in rows if row.name.startswith(NOTICE)}
+
+        return self._try(read, None)
+
+    def set_notice(self, topic: str, document: Mapping[str, Any]) -> bool:
+        """Keep the newest notice of a topic. True: it is on the disk."""
+        return self.set_standing(NOTICE + topic, document)
+
+    def told(self, topic: str, revision: int) -> bool:
+        """The other server has this notice. False when a newer one has replaced it, or the database cannot be written."""
+
+        def write(connection: Connection) -> bool:
+            here = STANDING.c.name == NOTICE + topic
+            document = connection.scalar(select(STANDING.c.document).where(here).with_for_update())
+            if document is None or document.get("revision") != revision:
+                return False
+            connection.execute(update(STANDING).where(here).values(document={**document, "told": True}))
+            return True
+
+        return self._try(write, False)
 
     def set_standing(self, name: str, document: Mapping[str, Any] | None) -> bool:
         """Keep a pause or drain, None ends it. True: it is on the disk."""
@@ -197,6 +224,15 @@ class SqlJournal:
 
         return self._try(read, 0)
 
+    def find(self, switch_id: str) -> dict[str, Any] | None:
+        """One switch of this node as ``recent`` has it; None: there is none, or the database cannot be read."""
+
+        def read(connection: Connection) -> dict[str, Any] | None:
+            row = connection.execute(select(SWITCH).where(SWITCH.c.switch_id == switch_id)).first()
+            return None if row is None else _as_document(row) | {"steps": _steps(connection, switch_id)}
+
+        return self._try(read, None)
+
     def recent(self, count: int = 1) -> list[dict[str, Any]]:
         """The last switches, newest first, as plain values for page and command line."""
 
@@ -205,6 +241,24 @@ class SqlJournal:
             return [_as_document(row) | {"steps": _steps(connection, row.switch_id)} for row in rows]
 
         return self._try(read, [])
+
+    def between(self, since_s: float, until_s: float, count_max: int) -> list[dict[str, Any]]:
+        """Switches begun from ``since_s`` to ``until_s`` (seconds since 1970), newest first, at most ``count_max``.
+
+        Unlike ``recent`` this raises SQLAlchemyError or DatabaseUnreachable: a history must not pass for an empty one.
+        """
+        query = select(SWITCH).where(SWITCH.c.started_wall_s.between(since_s, until_s))
+        with self.database.transaction() as connection:
+            rows = connection.execute(query.order_by(SWITCH.c.id.desc()).limit(count_max)).all()
+            return [_as_document(row) | {"steps": _steps(connection, row.switch_id)} for row in rows]
+
+    def begun_wall_s(self, switch_id: str) -> float | None:
+        """When a switch began; None: there is no such switch. Raises as ``between``."""
+        with self.database.transaction() as connection:
+            found: float | None = connection.scalar(
+                select(SWITCH.c.started_wall_s).where(SWITCH.c.switch_id == switch_id)
+            )
+            return found
 
     def _try(self, action: Callable[[Connection], T], otherwise: T) -> T:
         try:

@@ -42,6 +42,16 @@ class Keys:
         return self._name("refused")
 
     @property
+    def announced(self) -> str:
+        """Hash: the last role that was signalled to the portal (``ftplugin.signals``)."""
+        return self._name("announced")
+
+    @property
+    def failure_prefix(self) -> str:
+        """Strings: switches whose failure was signalled."""
+        return self._name("failure:")
+
+    @property
     def agent_lock(self) -> str:
         return self._name("agent")
 

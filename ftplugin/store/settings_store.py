@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,11 @@ from ftplugin.core import rules
 from ftplugin.core.settings import NAMES, Problem, Settings, SettingsError, designation_of, parse
 
 from .database import Database, DatabaseUnreachable
-from .tables import EVENT, SETTINGS
+from .tables import EVENT, SETTINGS, SETTINGS_BOTH
 
 REREAD_S = 0.2
 REREAD_FAILED_S = 1.0  # each look at a database that does not answer costs its whole limit
+TEXT_CHARS_MAX = 1000  # of one value: room for fifty LAN reference hosts
 
 
 class WarningsNeedReason(ValueError):
@@ -60,6 +62,7 @@ class _Held:
     settings: Settings = Settings()
     previous: Settings | None = None
     document: Mapping[str, Any] | None = None
+    acknowledged: bool = False
 
 
 class SettingsStore:
@@ -75,10 +78,12 @@ class SettingsStore:
         own_address: str = "",
         stop_needed_s: float = 0.0,
         *,
+        refusal: Callable[[], str] = lambda: "",
         monotonic_s: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.stop_needed_s = stop_needed_s
+        self._refusal = refusal  # why nothing may be saved on this server now, "" when it may: the licence
         self.database, self.own_address = database, own_address
         self._monotonic_s, self._wall_s = monotonic_s, wall_s
         self._held = _Held()
@@ -111,21 +116,28 @@ class SettingsStore:
         return dict(held.document or {"revision": 0, "saved_at": 0.0, "origin": "", "actor": "", "values": {}})
 
     def save(
-        self, values: Mapping[str, Any], actor: str, expected_revision: int | None = None, override_reason: str = ""
+        self,
+        values: Mapping[str, Any],
+        actor: str,
+        expected_revision: int | None = None,
+        override_reason: str = "",
+        expected_mark: str = "",
     ) -> int:
         """Check and save ``values`` over the current settings; the new revision.
 
-        expected_revision: the revision the edit is based on; None: whatever is current (command line).
+        expected_revision: the revision the edit is based on; None: whatever is current (command line). expected_mark: its
+        ``Settings.mark``, since both servers may have given one number; empty: not compared.
         Raises Contradictions or SettingsError (refused, field named), WarningsNeedReason, Conflict, DatabaseUnreachable
         or SQLAlchemyError (not saved).
         """
+        self.refuse_if_locked()
         try:
             with self.database.transaction() as connection:
                 row = _newest(connection)
-                revision = row.revision if row else 0
-                if expected_revision is not None and expected_revision != revision:
+                revision, current = (row.revision if row else 0), _settings_of(row)
+                if expected_revision not in (None, revision) or expected_mark not in ("", current.mark):
                     raise Conflict(revision)
-                settings = self.checked(values, _settings_of(row), override_reason)
+                settings = self.checked(values, current, override_reason)
                 connection.execute(
                     insert(SETTINGS).values(
                         revision=revision + 1,
@@ -142,10 +154,28 @@ class SettingsStore:
         self._refresh(force=True)
         return revision + 1
 
+    def refuse_if_locked(self) -> None:
+        """Raises Contradictions when nothing may be saved on this server now, as without a licence."""
+        refusal = self._refusal()
+        if refusal:
+            raise Contradictions([Problem(field="licence", severity="error", message=refusal)])
+
     def checked(self, values: Mapping[str, Any], base: Settings, override_reason: str = "") -> Settings:
         """``values`` over ``base``, converted and checked. Raises as ``save`` does, with every wrong field at once."""
+        settings, warnings = self.examined(values, base)
+        if problem := _text_problem("override_reason", override_reason):
+            raise Contradictions([problem])
+        if warnings and not override_reason.strip():
+            raise WarningsNeedReason(warnings)
+        return settings
+
+    def examined(self, values: Mapping[str, Any], base: Settings) -> tuple[Settings, tuple[Problem, ...]]:
+        """(``values`` over ``base``, the warnings). Raises Contradictions with every wrong field at once."""
         settings, problems = base, []
         for name, raw in values.items():
+            if problem := _text_problem(name, raw):
+                problems.append(problem)
+                continue
             try:
                 settings = parse({name: raw}, settings)
             except SettingsError as error:
@@ -155,9 +185,7 @@ class SettingsStore:
         errors = [p for p in problems if p.severity == "error"]
         if errors:
             raise Contradictions(errors)
-        if problems and not override_reason.strip():
-            raise WarningsNeedReason(problems)
-        return settings
+        return settings, tuple(problems)
 
     def _stop_problem(self, settings: Settings) -> list[Problem]:
         if settings.service_stop_s >= self.stop_needed_s:
@@ -224,16 +252,28 @@ class SettingsStore:
 
     def acknowledged(self, revision: int) -> None:
         """The peer has this revision. Earlier ones count as acknowledged with it."""
-        if self._held.previous is None and self._held.revision == revision and self._read_s is not None:
+        if self._held.acknowledged and self._held.revision == revision:
             return
         try:
             with self.database.transaction() as connection:
                 waiting = (SETTINGS.c.revision <= revision, SETTINGS.c.acknowledged.is_(False))
-                connection.execute(update(SETTINGS).where(*waiting).values(acknowledged=True))
+                news = connection.execute(update(SETTINGS).where(*waiting).values(acknowledged=True)).rowcount
+                if news:
+                    row = connection.execute(select(SETTINGS).where(SETTINGS.c.revision == revision)).first()
+                    server = self._other(_settings_of(row))
+                    both = {"revision": revision, "since_wall_s": self._wall_s(), "server": server}
+                    connection.execute(delete(SETTINGS_BOTH).where(SETTINGS_BOTH.c.revision == revision))
+                    connection.execute(insert(SETTINGS_BOTH).values(both))
         except (SQLAlchemyError, DatabaseUnreachable) as error:
             self.error = str(error)  # the peer acknowledges with every heartbeat: the next one tries again
             return
         self._refresh(force=True)
+
+    def _other(self, settings: Settings) -> str:
+        try:
+            return str(designation_of(self.own_address, settings).other)
+        except SettingsError:
+            return ""
 
     def _due(self) -> bool:
         limit_s = REREAD_FAILED_S if self.error else REREAD_S
@@ -268,7 +308,24 @@ class SettingsStore:
                 settings=_settings_of(row),
                 previous=_settings_of(before) if before else None,
                 document=_document(row),
+                acknowledged=bool(row.acknowledged),
             )
+
+
+def _text_problem(name: str, raw: Any) -> Problem | None:
+    """Texts that no setting can be: too long, or with characters that databases refuse."""
+    texts = [raw] if isinstance(raw, str) else [t for t in raw if isinstance(t, str)] if isinstance(raw, list) else []
+    length = sum(map(len, texts))
+    if length > TEXT_CHARS_MAX:
+        message = f"is too long: {length} characters; at most {TEXT_CHARS_MAX} are taken"
+        return Problem(field=name, severity="error", message=message)
+    wrong = next(
+        (c for text in texts for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\r\n"), None
+    )
+    if wrong is not None:
+        message = f"holds the control character U+{ord(wrong):04X}; remove it"
+        return Problem(field=name, severity="error", message=message)
+    return None
 
 
 _NEWEST = select(SETTINGS).order_by(SETTINGS.c.revision.desc()).limit(1)
@@ -307,4 +364,9 @@ def _newer(revision: int, saved_s: float, origin: str, row: Row[Any]) -> bool:
 
 
 def _with_value(error: SettingsError) -> str:
-    return error.message + (f" (got {error.value!r})" if error.value is not None else "")
+    if error.value is None:
+        return error.message
+    shown = repr(error.value)
+    if len(shown) > rules.SHOWN_CHARS_MAX:
+        shown = shown[: rules.SHOWN_CHARS_MAX] + "…"
+    return f"{error.message} (got {shown})"

@@ -23,6 +23,16 @@ SETTINGS = Table(
     Column("values", JSON, nullable=False),
 )
 
+# Since when both servers have a revision, and the other server of the two. A table of its own, so that the one above stays
+# as older versions know it.
+SETTINGS_BOTH = Table(
+    "ft_settings_both",
+    METADATA,
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("since_wall_s", Float, nullable=False),
+    Column("server", String(20), nullable=False),
+)
+
 # One change of role a row, recorded before it acts (I-G).
 SWITCH = Table(
     "ft_switch",
@@ -68,6 +78,7 @@ NODE = Table(
 )
 
 # A pause or a drain of this node, until it is ended or its time is over; apart from the settings (spec 5.6).
+# Also what the other server is to be told of such an order (names "tell-…", ``ftplugin.switching.telling``).
 STANDING = Table(
     "ft_standing",
     METADATA,

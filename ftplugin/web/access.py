@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from flask import Response, abort, current_app, make_response, request
+from flask import Response, abort, current_app, g, make_response, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from ftplugin.extension import Portal, portal
 
+from .i18n import N_, translate
+
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 View = Callable[..., Any]
+REFUSALS = {
+    "view": N_("You may not look at the Hot Standby pages."),
+    "operate": N_("You may not switch, pause or drain servers."),
+    "configure": N_("You may not change the Hot Standby settings."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,8 @@ class Route:
 
 
 def guarded(permission: str, view: View) -> View:
+    """``view`` for those who have ``permission``; the result names it as ``ft_permission``, for tests and templates."""
+
     @wraps(view)
     def inner(*args: Any, **values: Any) -> Any:
         answer = allowed(portal(), permission)
@@ -41,44 +51,69 @@ def guarded(permission: str, view: View) -> View:
             abort(500)
         return view(*args, **values)
 
+    setattr(inner, "ft_permission", permission)
     return inner
 
 
 def allowed(ft: Portal, permission: str) -> Any:
-    """True, or the response to send instead of the page."""
-    if ft.authorize is not None:
-        answer = ft.authorize(permission)
-        if answer is True or isinstance(answer, (BaseResponse, tuple, str)):
-            return answer if answer is True else make_response(answer)
-        abort(403)
+    """True, or the response to send instead of the page. Raises Forbidden (403)."""
+    answer = _asked(ft, permission)
+    if answer is True:
+        return True
+    if isinstance(answer, (BaseResponse, tuple, str)):
+        return make_response(answer)
     manager = getattr(current_app, "login_manager", None)
-    if manager is None:
+    if manager is not None and not _user_known():
+        return make_response(manager.unauthorized())
+    if manager is None and ft.authorize is None:
         current_app.logger.warning(
             "ftplugin: the admin page lets nobody in: give FaultTolerance(app, authorize=...) or set up Flask-Login"
         )
-        abort(403)
+    elif answer:
+        current_app.logger.warning(
+            "ftplugin: authorize(%r) returned %s; only True lets in", permission, type(answer).__name__
+        )
+    abort(403, translate(REFUSALS[permission]))
+
+
+def may(permission: str) -> bool:
+    """For templates: has the user this permission? Asked once in a request; a button that is hidden is guarded too."""
+    known: dict[str, bool] = g.setdefault("ft_may", {})
+    if permission not in known:
+        try:
+            known[permission] = _asked(portal(), permission) is True
+        except HTTPException:  # a portal's own check that refuses by abort()
+            known[permission] = False
+    return known[permission]
+
+
+def _asked(ft: Portal, permission: str) -> Any:
+    if ft.authorize is not None:
+        return ft.authorize(permission)
+    return getattr(current_app, "login_manager", None) is not None and _user_known()
+
+
+def _user_known() -> bool:
     from flask_login import current_user
 
-    if current_user.is_authenticated:
-        return True
-    return make_response(manager.unauthorized())
+    return bool(current_user.is_authenticated)
 
 
 def actor_name() -> str:
     """Who is at the page; never empty, since an empty actor means an automatic switch."""
-    if getattr(current_app, "login_manager", None) is not None:
+    if getattr(current_app, "login_manager", None) is not None and _user_known():
         from flask_login import current_user
 
-        if current_user.is_authenticated:
-            return str(current_user.get_id())[:100]
+        return str(current_user.get_id())[:100]
     name = request.remote_user or (request.authorization.username if request.authorization else None)
     return (name or f"administrator at {request.remote_addr}")[:100]
 
 
 def protect(response: Response) -> Response:
+    """Headers of every page. A portal that sets its own in ``after_request`` wins: its functions run after these."""
     response.headers.setdefault("Content-Security-Policy", POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")
-    if request.endpoint != "ft_admin.static":
+    if not (request.endpoint or "").endswith("ft_admin.static"):
         response.headers["Cache-Control"] = "no-store"
     return response

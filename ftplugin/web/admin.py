@@ -6,30 +6,51 @@ from typing import Any
 
 from flask import Blueprint
 
+from ftplugin.extension import portal
+
 from . import i18n
-from .access import Route, guarded, protect
+from .access import Route, guarded, may, protect
+from .frame import framed, framing, other_messages
+from .i18n import N_
 
 PAGES = (  # of the navigation: endpoint, text
-    ("index", "Status"),
-    ("switching", "Switching"),
-    ("settings", "Settings"),
-    ("log", "Logs"),
+    ("index", N_("Status")),
+    ("switching", N_("Switching")),
+    ("settings", N_("Settings")),
+    ("history", N_("History")),
+    ("log", N_("Logs")),
+    ("rules", N_("Rules")),
+    ("licence", N_("Licence")),
 )
 
 
 def make_blueprint() -> Blueprint:
     """The blueprint ``ft_admin``, below ``<prefix>/admin``."""
-    from . import logs, maintenance, overview, settings_page, switching
+    from . import (
+        history_page,
+        licence_page,
+        logs,
+        maintenance,
+        overview,
+        rules_page,
+        settings_history_page,
+        settings_page,
+        switching,
+    )
 
     blueprint = Blueprint(
         "ft_admin", __name__, url_prefix="/admin", template_folder="templates", static_folder="static"
     )
     routes: tuple[Route, ...] = (
         *overview.ROUTES,
+        *rules_page.ROUTES,
         *switching.ROUTES,
         *maintenance.ROUTES,
         *settings_page.ROUTES,
+        *settings_history_page.ROUTES,
+        *history_page.ROUTES,
         *logs.ROUTES,
+        *licence_page.ROUTES,
     )
     for route in routes:
         view = guarded(route.permission, route.view)
@@ -40,4 +61,16 @@ def make_blueprint() -> Blueprint:
 
 
 def _names() -> dict[str, Any]:
-    return {"_": i18n.translate, "ngettext": i18n.translate_plural, "language": i18n.language(), "ft_pages": PAGES}
+    if framing():  # the portal's layout, with the portal's names
+        return {"get_flashed_messages": other_messages}
+    ft = portal()
+    return {
+        "_": i18n.translate,
+        "ngettext": i18n.translate_plural,
+        "language": i18n.language(),
+        "may": may,
+        "ft_pages": PAGES,
+        "ft_layout": ft.layout,
+        "ft_framed": framed,
+        "ft_licence": ft.licence.state(),
+    }

@@ -31,7 +31,39 @@ def language() -> str:
 
         locale = get_locale()
         return locale.language if locale is not None and locale.language in LANGUAGES else LANGUAGES[0]
-    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+    # not best_match(): for "fr-CA,en;q=0.3" it finds "en", since no "fr" stands there
+    wanted = (tag.lower().partition("-")[0] for tag, quality in request.accept_languages if quality > 0)
+    return next((name for name in wanted if name in LANGUAGES), LANGUAGES[0])
+
+
+def N_(text: str) -> str:
+    """``text`` itself: marks a text of a table for extraction, which ``translate`` gets later."""
+    return text
+
+
+# What the agent's documents hold as single words and templates show translated. The roles keep the guide's English names.
+WORDS = (
+    *(
+        N_("active"),
+        N_("starting"),
+        N_("standby"),
+        N_("stopping"),
+        N_("dead"),
+        N_("unknown"),
+    ),  # of a service, of a role
+    *(N_("up"), N_("down")),  # of the LAN
+    *(
+        N_("this server"),
+        N_("the other server"),
+        N_("both servers"),
+        N_("nobody"),
+        N_("not known"),
+    ),  # where the VIP leads
+    *(N_("Server #1"), N_("Server #2"), N_("Error")),
+    *(N_("ok"), N_("failed"), N_("skipped"), N_("running")),  # of a step
+    *(N_("order"), N_("heard"), N_("drained"), N_("switch"), N_("settings"), N_("services"), N_("lan")),  # pre-checks
+    *(N_("pause"), N_("freeze"), N_("mode"), N_("time")),
+)
 
 
 def translate(text: str, **values: object) -> str:

@@ -11,11 +11,17 @@ from ftplugin.extension import SOURCE, Portal, portal
 from ftplugin.standing import DRAIN, PAUSE, OrderError, hand_over
 from ftplugin.status import new_order, status_of
 
+from ftplugin.switching.story import ORDER, note_order
+from ftplugin.switching.telling import tell_peer
+
 from .access import Route, actor_name
 from .forms import DrainForm, PauseForm
+from .i18n import N_
+from .i18n import translate as _
 from .page import csrf_text, press_button, show
 
-NOT_KEPT = "The database {} did not take it; nothing is {}. Look at its disk and lock, then try again."
+NOT_PAUSED = N_("The database %(url)s did not take it; nothing is paused. Look at its disk and lock, then try again.")
+NOT_DRAINED = N_("The database %(url)s did not take it; nothing is drained. Look at its disk and lock, then try again.")
 
 
 def switching() -> Any:
@@ -25,7 +31,9 @@ def switching() -> Any:
 
 def _page(ft: Portal, code: int = 200, **values: Any) -> Any:
     forms = {"pause_form": PauseForm(formdata=None), "drain_form": DrainForm(formdata=None)}
-    return show("switching.html", code, status=status_of(ft), **{**forms, **values})
+    untold = [row for row in (ft.journal.notices() or {}).values() if not row.get("told")]
+    last = ft.runtime.fetch(ORDER) or {}
+    return show("switching.html", code, status=status_of(ft), untold=untold, last_order=last, **{**forms, **values})
 
 
 def _again(ft: Portal, problem: str, code: int, **forms: Any) -> Any:
@@ -48,14 +56,14 @@ def pause() -> Any:
         kept = ft.pause(actor, form.reason.data or "", minutes)
     except OrderError as error:
         _wrong(form, error)
-        return _again(ft, "Nothing is paused: look at the marked field.", 400, pause_form=form)
+        return _again(ft, _("Nothing is paused: look at the marked field."), 400, pause_form=form)
     if not kept:
-        return _again(ft, NOT_KEPT.format(ft.database.shown_url, "paused"), 503, pause_form=form)
+        return _again(ft, _(NOT_PAUSED, url=ft.database.shown_url), 503, pause_form=form)
     reason = (form.reason.data or "").strip()
     ft.report.line(SOURCE, f"automatic switching paused by {actor}: {reason}")
-    order = {"kind": "tell_peer", "command": "pause", "actor": actor, "reason": reason, "minutes": minutes}
-    told = ft.producer.switch(order)
-    flash("Automatic switching is paused." + (f" The other server was not told: {told}." if told else ""), "ft")
+    told = tell_peer(ft, "pause", actor, reason=reason, minutes=minutes)
+    said = _(" The other server was not told: %(why)s.", why=told) if told else ""
+    flash(_("Automatic switching is paused.") + said, "ft")
     return redirect(url_for(".switching"))
 
 
@@ -76,17 +84,17 @@ def drain() -> Any:
         return _again(ft, csrf_text(form), 400, drain_form=form)
     target, problem = hand_over(status_of(ft))
     if problem:
-        return _again(ft, f"Nothing is drained: {problem}.", 409, drain_form=form)
+        return _again(ft, _("Nothing is drained: %(why)s.", why=problem), 409, drain_form=form)
     try:
         kept = ft.drain(actor, form.reason.data or "")
     except OrderError as error:
         _wrong(form, error)
-        return _again(ft, "Nothing is drained: look at the marked field.", 400, drain_form=form)
+        return _again(ft, _("Nothing is drained: look at the marked field."), 400, drain_form=form)
     if not kept:
-        return _again(ft, NOT_KEPT.format(ft.database.shown_url, "drained"), 503, drain_form=form)
+        return _again(ft, _(NOT_DRAINED, url=ft.database.shown_url), 503, drain_form=form)
     reason = (form.reason.data or "").strip()
     ft.report.line(SOURCE, f"drain begun by {actor}: {reason}")
-    flash("This server is drained." + ordered_text(ft, target, actor, reason), "ft")
+    flash(_("This server is drained.") + ordered_text(ft, target, actor, reason), "ft")
     return redirect(url_for(".switching"))
 
 
@@ -95,16 +103,22 @@ def ordered_text(ft: Portal, target: str | None, actor: str, reason: str) -> str
     if target is None:
         return ""
     me = str(Designation(target).other)
-    refused = ft.producer.switch(new_order(Designation(target), me, actor, f"drain of {me}: {reason}"))
+    order = new_order(Designation(target), me, actor, f"drain of {me}: {reason}")
+    refused = ft.producer.switch(order)
     if refused:
         return f" It is still active: the switchover was not ordered ({refused}). Switch over by hand."
-    return f" A switchover to {target} is ordered; follow its steps below."
+    note_order(ft, order)
+    return f" A switchover to {target} is ordered."
 
 
 def undrain() -> Any:
     """Make this server eligible again."""
     return press_button(
-        lambda ft: ft.end(DRAIN), "drain of this server ended", "The database did not take it; the drain goes on.", ""
+        lambda ft: ft.end(DRAIN),
+        "drain of this server ended",
+        "The database did not take it; the drain goes on.",
+        "",
+        ".switching",
     )
 
 

@@ -24,6 +24,7 @@ METHODS = ["GET", "HEAD", "OPTIONS"]
 PLAIN_QUERIES = {f"mod={mode}": mode for mode in MODES}  # as balancers ask: parsing costs a tenth of the answer
 ASK_ENVIRON = "HTTP_" + protocol.ASK_HEADER.upper().replace("-", "_")
 OK, UNAVAILABLE = 200, 503
+SWITCH = "switch"
 
 
 def make_blueprint() -> Blueprint:
@@ -74,10 +75,11 @@ def monitor() -> Response:
         if mode == "NONE":
             return plain("OK")
         if mode == "FT":
-            return plain("ACTIVE" if ft.role.active() else "STANDBY")
+            return plain("ACTIVE" if _is_active(ft) else "STANDBY")
         return plain(_health_body(ft, ft.runtime.snapshot((HEALTH,))))
     designation, asker, nonce = asked
-    snapshot = answer_snapshot(ft, (AGENT, HEALTH))
+    snapshot = answer_snapshot(ft, (AGENT, HEALTH, SWITCH))
+    ft.notice(snapshot.role, snapshot.documents.get(SWITCH))
     if mode == "IPSWS":
         body = _health_body(ft, snapshot)
     else:
@@ -144,13 +146,20 @@ def _health_body(ft: Portal, snapshot: Snapshot) -> str:
     return "IPSWS=OK" if health.ok else "\n".join(("IPSWS=KO", *health.failed))
 
 
+def _is_active(ft: Portal) -> bool:
+    """``Portal.role.active``; the signals learn what it has read."""
+    yes = ft.role.active()
+    ft.notice(ft.role.record)
+    return yes
+
+
 def active() -> Response:
-    yes = portal().role.active()
+    yes = _is_active(portal())
     return plain("ACTIVE" if yes else "STANDBY", OK if yes else UNAVAILABLE)
 
 
 def standby() -> Response:
-    yes = portal().role.active()
+    yes = _is_active(portal())
     return plain("ACTIVE" if yes else "STANDBY", UNAVAILABLE if yes else OK)
 
 

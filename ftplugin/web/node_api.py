@@ -19,7 +19,10 @@ from ftplugin.core.terms import Designation
 from ftplugin.extension import SOURCE, Portal, portal
 from ftplugin.standing import PAUSE, OrderError
 from ftplugin.state import AGENT
+from ftplugin.switching.telling import PAUSE_TOPIC, is_newer
+from ftplugin.status.short import short_status
 
+from . import node_read
 from .monitor import answer_snapshot, read_ask, sign_state
 
 STATUS = {"unreadable": 400, "unsigned": 403, "replayed": 403, "stale": 409, "unconfigured": 503, "unavailable": 503}
@@ -38,7 +41,9 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint("ft_node", __name__, url_prefix="/node")
     blueprint.add_url_rule("/state", "state", state, methods=["GET"])
     blueprint.add_url_rule("/settings", "settings", settings, methods=["GET"])
+    blueprint.add_url_rule("/status", "status", status, methods=["GET"])
     blueprint.add_url_rule("/command", "command", command, methods=["POST"])
+    node_read.add_to(blueprint)
     # Runs before any before_request function, also that of a CSRFProtect that was set up after this extension.
     blueprint.url_value_preprocessor(lambda endpoint, values: _exempt_from_csrf(blueprint))
     return blueprint
@@ -64,9 +69,17 @@ def settings() -> Response:
     return _not_asked(ft) if asked is None else _answer(ft, asked, ft.settings.document())
 
 
+def status() -> Response:
+    """What this server tells the other one's page about itself, below 4 kB; the body is signed like the settings."""
+    ft = portal()
+    asked = read_ask(ft)
+    return _not_asked(ft) if asked is None else _answer(ft, asked, short_status(ft))
+
+
 def command() -> Response:
     """One command: ``demote`` {epoch}; ``switch`` {target, expected_active, actor, reason, switch_id}; ``invite`` {epoch};
-    ``release_hold``, ``acknowledge_freeze``, ``resume`` {actor}; ``pause`` {actor, reason, minutes}."""
+    ``release_hold``, ``acknowledge_freeze``, ``resume`` {actor}; ``pause`` {actor, reason, minutes};
+    pause and resume also have a ``revision``."""
     ft = portal()
     designation = ft.designation()
     if designation is None:
@@ -144,10 +157,8 @@ def _notice(ft: Portal, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         raise protocol.ProtocolError("unreadable", f"{name}: {error}") from None
     if name == "release_hold":
         kept = ft.journal.set_manual_hold(False)
-    elif name == "pause":
-        kept = _pause(ft, actor, reason, body.get("minutes"))
-    elif name == "resume":
-        kept = ft.end(PAUSE)
+    elif name in ("pause", "resume"):
+        return _pause_or_resume(ft, name, actor, reason, body)
     elif name == "acknowledge_freeze":
         kept = ft.runtime.publish("ack_freeze", {"actor": actor, **stamp})
     else:
@@ -156,11 +167,30 @@ def _notice(ft: Portal, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return _taken("" if kept else "it could not be stored")
 
 
-def _pause(ft: Portal, actor: str, reason: str, minutes: object) -> bool:
+def _pause_or_resume(ft: Portal, name: str, actor: str, reason: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Taken unless a later one counts here (``ftplugin.switching.telling``); then the answer names its revision."""
+    revision, minutes = body.get("revision", 0), body.get("minutes")
+    if isinstance(revision, bool) or not isinstance(revision, int) or not 0 <= revision < 2**53:
+        raise protocol.ProtocolError("unreadable", f"{name}: revision must be a whole number, not {revision!r:.50}")
+    known = ft.journal.notices()
+    if known is None:
+        return _taken("the database cannot be read")
+    here = known.get(PAUSE_TOPIC) or {}
+    if revision and not is_newer(here, name, revision):
+        return {**_taken(""), "revision": here["revision"]}
     try:
-        return ft.pause(actor, reason, minutes if isinstance(minutes, int) else None)
+        kept = (
+            ft.end(PAUSE)
+            if name == "resume"
+            else ft.pause(actor, reason, minutes if isinstance(minutes, int) else None)
+        )
     except OrderError as error:
-        raise protocol.ProtocolError("unreadable", f"pause: {error}") from None
+        raise protocol.ProtocolError("unreadable", f"{name}: {error}") from None
+    heard = {"command": name, "actor": actor, "revision": revision, "told": True}
+    if kept and revision:
+        kept = ft.journal.set_notice(PAUSE_TOPIC, heard)
+    ft.report.line(SOURCE, f"{NOTICES[name]}{f' (by {actor})' if actor else ''}")
+    return _taken("" if kept else "it could not be stored")
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Response, flash, make_response, redirect, render_template, url_for
 
 from ftplugin.extension import SOURCE, Portal, portal
+from ftplugin.switching.telling import tell_peer
 
 from .access import actor_name
 from .forms import ActionForm
@@ -16,6 +17,8 @@ from .forms import ActionForm
 
 def show(template: str, code: int = 200, **values: Any) -> Response:
     """The page ``templates/ftplugin/<template>``; every template also gets ft, action (a form with a CSRF token alone), clock."""
+    portal().role.active()
+    portal().notice(portal().role.record)
     shared = {"ft": portal(), "action": ActionForm(formdata=None), "clock": clock}
     return make_response(render_template(f"ftplugin/{template}", **{**shared, **values}), code)
 
@@ -39,8 +42,7 @@ def press_button(done: Callable[[Portal], bool], text: str, failed: str, command
         flash(csrf_text(form), "ft-error")
     elif done(ft):
         ft.report.line(SOURCE, f"{text} by {actor_name()}")
-        order = {"kind": "tell_peer", "command": command, "actor": actor_name()}
-        told = ft.producer.switch(order) if command else ""
+        told = tell_peer(ft, command, actor_name()) if command else ""
         flash(f"Done: {text}." + (f" The other server was not told: {told}." if told else ""), "ft")
     else:
         flash(failed, "ft-error")

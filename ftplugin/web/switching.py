@@ -1,57 +1,154 @@
-"""Switchover, the end of a manual hold, and the acknowledgement of a freeze (M1, spec 5.6)."""
+"""Switchover and forced takeover: asked, confirmed, followed; the end of a hold and of a freeze (M1, M2, spec 5.6)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, abort, flash, redirect, request, url_for
+from flask import Flask, Response, abort, current_app, flash, redirect, request, url_for
 
 from ftplugin.core.terms import Designation
-from ftplugin.extension import SOURCE, portal
+from ftplugin.extension import SOURCE, Portal, portal
+from ftplugin.switching.force import force_problem, held_back, longest_wait_s, new_force
+from ftplugin.prechecks import PreCheck, blocks, prechecks
 from ftplugin.status import new_order, order_problem, status_of
+from ftplugin.switching.story import note_order, story_of
 
 from .access import Route, actor_name
-from .forms import SwitchForm
+from .forms import ForceForm, SwitchForm
+from .i18n import translate as _
 from .page import csrf_text, press_button, show
+
+RUNNING_MS, ENDED_MS = 700, 5000
+SWITCH_ID_CHARS_MAX = 64
+MARK = "X-FT-Status"  # what ft.js takes for a fragment of ours
 
 
 def _designation(text: str | None) -> Designation:
     try:
         return Designation(text or "")
     except ValueError:
-        abort(400, "target must be server1 or server2")
+        abort(400, _("target must be server1 or server2"))
+
+
+def _app() -> Flask:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
+# --- switchover (M1) -----------------------------------------------------------------------------------------------
 
 
 def confirm() -> Response:
-    """Ask before a switchover: what will happen, and why it is wanted."""
-    target, status_now = _designation(request.args.get("target")), status_of(portal())
-    form = SwitchForm(formdata=None, data={"target": target, "expected_active": status_now["active"] or ""})
-    return _confirm_page(form, target, status_now, order_problem(status_now, target, status_now["active"]))
+    """Ask before a switchover: what is known for and against it, what will happen, and why it is wanted."""
+    target, status = _designation(request.args.get("target")), status_of(portal())
+    form = SwitchForm(formdata=None, data={"target": target, "expected_active": status["active"] or ""})
+    return _confirm_page(form, target, status, _checks(target, status, status["active"]))
+
+
+def _checks(target: Designation, status: dict[str, Any], expected: str | None) -> list[PreCheck]:
+    return prechecks(portal(), _app(), status, target, expected)
 
 
 def _confirm_page(
-    form: SwitchForm, target: Designation, status: dict[str, Any], problem: str, code: int = 200
+    form: SwitchForm,
+    target: Designation,
+    status: dict[str, Any],
+    checks: list[PreCheck],
+    code: int = 200,
+    problem: str = "",
 ) -> Response:
-    return show("confirm.html", code, form=form, target=target, status=status, problem=problem)
+    values = {"form": form, "target": target, "status": status, "checks": checks, "blocked": bool(blocks(checks))}
+    return show("confirm.html", code, problem=problem, **values)
 
 
 def switch() -> Any:
-    """Send the order to the switch worker, unless another server is active than the administrator saw."""
+    """Send the order to the switch worker, unless a check blocks it, or another server is active than was seen."""
     ft, form = portal(), SwitchForm()
-    target, status_now = _designation(form.target.data), status_of(ft)
-    if not form.validate_on_submit():
-        return _confirm_page(form, target, status_now, csrf_text(form), 400)
+    target, status = _designation(form.target.data), status_of(ft)
     expected = form.expected_active.data or None
-    problem = order_problem(status_now, target, expected)
-    if problem:
-        return _confirm_page(form, target, status_now, problem, 409)
+    if not form.validate_on_submit():
+        return _confirm_page(form, target, status, _checks(target, status, expected), 400, csrf_text(form))
+    problem = order_problem(status, target, expected)
+    checks = _checks(target, status, expected)
+    if problem or blocks(checks):
+        return _confirm_page(form, target, status, checks, 409, problem)
     order = new_order(target, expected, actor_name(), form.reason.data or "")
     refused = ft.producer.switch(order)
     if refused:
-        return _confirm_page(form, target, status_now, f"The order was not taken: {refused}.", 503)
+        return _confirm_page(form, target, status, checks, 503, _("The order was not taken: %(why)s.", why=refused))
+    note_order(ft, order)
     ft.report.line(SOURCE, f"switchover to {target} asked by {order['actor']}: {order['reason']}")
-    flash(f"Switchover to {target} is ordered; follow its steps below.", "ft")
-    return redirect(url_for(".index"))
+    flash(_("Switchover to %(target)s is ordered; follow its steps below.", target=target), "ft")
+    return redirect(url_for(".switch_run", switch_id=order["switch_id"]))
+
+
+# --- one switch, live ----------------------------------------------------------------------------------------------
+
+
+def switch_run(switch_id: str) -> Response:
+    """The page of one ordered switch."""
+    return show("switch_run.html", **_story(switch_id))
+
+
+def switch_steps(switch_id: str) -> Response:
+    """Its part that refreshes itself."""
+    response = show("_switch_steps.html", **_story(switch_id))
+    response.headers[MARK] = "1"
+    return response
+
+
+def _story(switch_id: str) -> dict[str, Any]:
+    story = story_of(portal(), switch_id) if len(switch_id) <= SWITCH_ID_CHARS_MAX else None
+    if story is None:
+        abort(404, _("This server knows no switch with this number; see its journal on the other server."))
+    return {"story": story, "status": story["status"], "refresh_ms": ENDED_MS if story["ended"] else RUNNING_MS}
+
+
+# --- forced takeover (M2) ------------------------------------------------------------------------------------------
+
+
+def force() -> Response:
+    """What a forced takeover of this server risks and passes; its order needs a reason and the server's name."""
+    return _force_page(ForceForm(formdata=None))
+
+
+def _force_page(form: ForceForm, code: int = 200, problem: str = "") -> Response:
+    ft = portal()
+    status, settings = status_of(ft), ft.settings.cached()[1]
+    values = {
+        "status": status,
+        "blocked": force_problem(status),
+        "held": held_back(status, ft.runtime.fetch("view")),
+        "wait_s": longest_wait_s(settings),
+        "witness": bool(settings.witness),
+    }
+    return show("force.html", code, form=form, problem=problem, **values)
+
+
+def force_now() -> Any:
+    """Send the order to the own switch worker: only the server that takes over can judge it."""
+    ft, form = portal(), ForceForm()
+    if not form.validate_on_submit():
+        return _force_page(form, 400, csrf_text(form) or _("Nothing was ordered: look at the marked field."))
+    status = status_of(ft)
+    me = status["designation"]
+    if problem := force_problem(status):
+        return _force_page(form, 409, _("Nothing was ordered: %(why)s", why=problem))
+    if (form.typed.data or "").strip() != me:
+        form.typed.errors = [*form.typed.errors, _("Type %(name)s, the name of this server.", name=me)]
+        return _force_page(form, 400, _("Nothing was ordered: look at the marked field."))
+    order = new_force(ft, me, actor_name(), form.reason.data or "", checked=bool(form.checked.data))
+    refused = ft.producer.switch(order)
+    if refused:
+        return _force_page(form, 503, _("The order was not taken: %(why)s.", why=refused))
+    note_order(ft, order)
+    word = ", who says that the other server is off or cut off" if order["checked"] else ""
+    ft.report.line(SOURCE, f"forced takeover of {me} asked by {order['actor']}{word}: {order['reason']}")
+    flash(_("A forced takeover of %(target)s is ordered; follow its steps below.", target=me), "ft")
+    return redirect(url_for(".switch_run", switch_id=order["switch_id"]))
+
+
+# --- hold and freeze -----------------------------------------------------------------------------------------------
 
 
 def release_hold() -> Any:
@@ -66,19 +163,26 @@ def release_hold() -> Any:
 
 def acknowledge_freeze() -> Any:
     """Let automatic switches go on after the flap budget was used up (spec 5.6)."""
-    actor, clock = actor_name(), portal().clock
-    document = {"actor": actor, "at_s": clock.now_s(), "boot_id": clock.boot_id}
     return press_button(
-        lambda ft: ft.runtime.publish("ack_freeze", document),
+        _acknowledged,
         "freeze acknowledged",
         "The Redis of this server did not take it; the freeze is still on.",
         "acknowledge_freeze",
     )
 
 
+def _acknowledged(ft: Portal) -> bool:
+    document = {"actor": actor_name(), "at_s": ft.clock.now_s(), "boot_id": ft.clock.boot_id}
+    return ft.runtime.publish("ack_freeze", document)
+
+
 ROUTES = (
     Route("/switch", "confirm", "operate", confirm),
     Route("/switch", "switch", "operate", switch, ("POST",)),
+    Route("/switch/<switch_id>", "switch_run", "view", switch_run),
+    Route("/switch/<switch_id>/steps", "switch_steps", "view", switch_steps),
+    Route("/force", "force", "operate", force),
+    Route("/force", "force_now", "operate", force_now, ("POST",)),
     Route("/release-hold", "release_hold", "operate", release_hold, ("POST",)),
     Route("/acknowledge-freeze", "acknowledge_freeze", "operate", acknowledge_freeze, ("POST",)),
 )

@@ -23,35 +23,17 @@ def labels(steps: tuple[Step, ...]) -> list[str]:
     return [step.label for step in steps]
 
 
+ANSWERED = ["lock", "epoch", "fence", "own", "role", "portal", "service first", "service second", "publish"]
+
+
 def test_a_promotion_over_a_silent_peer() -> None:
     steps = promotion(Action.PROMOTE, TIMING, SERVICES, suspect=True)
-    assert labels(steps) == [
-        "last probe",
-        "lock",
-        "epoch",
-        "fence",
-        "own",
-        "role",
-        "portal",
-        "service first",
-        "service second",
-        "publish",
-    ]
+    assert labels(steps) == ["last probe", *ANSWERED]
 
 
 def test_a_promotion_with_a_peer_that_answers_needs_no_last_probe() -> None:
     steps = promotion(Action.PROMOTE_CONFIRMED, TIMING, SERVICES, suspect=False)
-    assert labels(steps) == [
-        "lock",
-        "epoch",
-        "fence",
-        "own",
-        "role",
-        "portal",
-        "service first",
-        "service second",
-        "publish",
-    ]
+    assert labels(steps) == ANSWERED
 
 
 @pytest.mark.parametrize("suspect", [True, False])

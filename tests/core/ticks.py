@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from ftplugin.core.decision import Decision, decide
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.settings import Settings
@@ -12,6 +14,7 @@ from ftplugin.core.terms import Designation, Phase, ProbeCause, Role, Tri, VipDe
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import ClusterView, LanReading, NodeState, Pause, Probe, SwitchOrder, VipReading, VoteReading
 
+N = 3  # of DEFAULTS
 S1, S2 = Designation.SERVER1, Designation.SERVER2
 A, S, U = Role.ACTIVE, Role.STANDBY, Role.UNDECIDED
 LAN_UP = LanReading(carrier=Tri.YES, reference=Tri.YES)
@@ -29,6 +32,7 @@ DEFAULTS = Settings(
     lan_references=("10.0.0.254",),
 )
 PAUSE = Pause(owner="anna", reason="new switch in the rack")
+BOTH = pytest.mark.parametrize("me", [S1, S2])
 SELF, PEER, NOBODY = VipDestination.SELF, VipDestination.PEER, VipDestination.NOBODY
 
 
@@ -130,6 +134,11 @@ class Ticks:
         return VipReading(destination=where, peer_state=said, asked_s=self.now_s)
 
 
+def lan(seen_s: float) -> LanReading:
+    """No reference host answers since then."""
+    return replace(LAN_DOWN, seen_s=seen_s)
+
+
 def vetoes(decision: Decision) -> set[str]:
     return {r.veto for r in decision.refused}
 
@@ -137,3 +146,9 @@ def vetoes(decision: Decision) -> set[str]:
 def acted(decision: Decision) -> str:
     """The rule that acts, or "" when it was held back or there is nothing to do."""
     return decision.rule if decision.actions else ""
+
+
+def ticks_until(t: Ticks, rule: str, **changes: object) -> int:
+    """How many silent ticks until ``rule`` acts."""
+    changes = {"peer": t.silent, **changes}
+    return next(count for count in range(1, 60) if acted(t.tick(**changes)) == rule)

@@ -22,13 +22,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Callable, Iterator, Self
+from typing import Callable, Iterator
 from unittest import mock
 
 from demo.processes import ProcessError
 from tests.bench.report import ROOT, keep, load_1min, now, show
-from tests.integration.cluster.harness import SETTLE_S, eventually
+from tests.integration.cluster.harness import SETTLE_S, eventually, nothing_for
 
 from .lan import LabError, missing
 from .site import Site
@@ -52,17 +51,16 @@ class Stalls:
     def __init__(self) -> None:
         self.longest_s = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="stalls", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join(1.0)
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        looking = threading.Thread(target=self._look, name="stalls", daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            looking.join(1.0)
 
     def _look(self) -> None:
         due_s = time.monotonic() + STALL_LOOK_S
@@ -175,7 +173,7 @@ class Soak:
     def _stay(self, active: int, quiet_s: float) -> None:
         """Nothing moves while it is quiet."""
         since_s = time.monotonic()
-        time.sleep(quiet_s)
+        nothing_for(quiet_s)
         words = {n: self.site.timeline.words(n, since_s) for n in self.site.nodes}
         if words != {active: ["ACTIVE"], 3 - active: ["STANDBY"]}:
             self.summary.violations.append(f"round {self.summary.rounds}: the roles moved while it was quiet: {words}")
@@ -262,7 +260,8 @@ def soak(
     made = Site(
         directory, interval_s=INTERVAL_S, timeout_s=TIMEOUT_S, threshold=THRESHOLD, witness=witness, settings=settings
     )
-    with mock.patch.dict(os.environ, WATCHDOG), made as site, Stalls() as stalls:
+    stalls = Stalls()
+    with mock.patch.dict(os.environ, WATCHDOG), made as site, stalls.watched():
         site.pair.wait_healthy(1, FIRST_LIMIT_S)
         bounds = Bounds.of(site.pair.settings())
         summary = Summary(seed=seed, witness=witness, quiet=quiet, bounds=bounds)

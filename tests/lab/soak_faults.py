@@ -124,40 +124,26 @@ def _freeze(rng: random.Random, node: int) -> Fault:
     )
 
 
+def _down(kind: str, node: int, begin: Act, end: Act | None, *, resumes: bool = False) -> Fault:
+    """A fault of everything that a node runs, its cable too."""
+    return Fault(kind=kind, touches=_whole(node), away=_host(node), resumes=resumes, begin=begin, end=end)
+
+
 def _kill_node(_: random.Random, node: int) -> Fault:
-    return Fault(
-        kind="kill node",
-        touches=_whole(node),
-        away=_host(node),
-        begin=lambda site: site.kill_node(node),
-        end=lambda site: site.start_node(node),
-    )
+    return _down("kill node", node, lambda site: site.kill_node(node), lambda site: site.start_node(node))
 
 
 def _power_off(_: random.Random, node: int) -> Fault:
-    return Fault(
-        kind="power off, on again",
-        touches=_whole(node),
-        away=_host(node),
-        begin=lambda site: site.power_off(node),
-        end=lambda site: site.start_node(node),
-    )
+    return _down("power off, on again", node, lambda site: site.power_off(node), lambda site: site.start_node(node))
 
 
 def _reboot(rng: random.Random, node: int) -> Fault:
     down_s = rng.uniform(0.2, 2.0)
-    return Fault(kind="reboot", touches=_whole(node), away=_host(node), begin=lambda site: site.reboot(node, down_s))
+    return _down("reboot", node, lambda site: site.reboot(node, down_s), None)
 
 
 def _freeze_node(_: random.Random, node: int) -> Fault:
-    return Fault(
-        kind="freeze node",
-        touches=_whole(node),
-        away=_host(node),
-        resumes=True,
-        begin=lambda site: site.freeze(node),
-        end=lambda site: site.thaw(node),
-    )
+    return _down("freeze node", node, lambda site: site.freeze(node), lambda site: site.thaw(node), resumes=True)
 
 
 # --- the LAN

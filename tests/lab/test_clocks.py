@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.integration.cluster.harness import SLACK_S, Browser, eventually
@@ -76,5 +74,5 @@ def test_an_hour_apart_everything_works_and_a_warning_says_so(site: Site) -> Non
     started_s = site.start_node(1)
     site.pair.wait_healthy(2)
     assert ACTIVE not in site.timeline.words(1, started_s)
-    time.sleep(2 * site.pair.timing.interval_s)
+    site.pair.ticks_pass(2)
     assert moves(site, began_s) == ["server1", "server2", "server1", "server2"]

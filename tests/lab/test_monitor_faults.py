@@ -13,7 +13,6 @@ from .faults import FILLER
 from .site import Site
 from .timeline import ACTIVE
 
-
 SLOW_S, TOO_SLOW_S, DRIP_S = 0.15, 1.0, 0.05  # t is 0.5 s
 DISK_BYTES, ROOM_BYTES = 96_000_000, 60_000_000
 CHECKS_S = 2.0 + 3.0  # until the health checks have found it, at the latest: period and limit of a check

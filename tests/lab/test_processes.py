@@ -10,12 +10,11 @@ import time
 
 import pytest
 
-from tests.integration.cluster.harness import SLACK_S, eventually
+from tests.integration.cluster.harness import SLACK_S, eventually, nothing_for
 
 from .checks import MACHINE_S, control, moves, nothing_switches, settles, takes_over, watch
 from .site import Site
 from .timeline import ACTIVE
-
 
 PROGRAMS = ("portal", "tick", "switch", "guard", "redis", "cti")
 FREEZE_S = 1.2  # of a program on the standby node: longer than a hold
@@ -69,6 +68,7 @@ def test_frozen_without_a_part_in_the_lease_nothing_switches(site: Site) -> None
         site.freeze(1, program)
     eventually(lambda: "service cti" in site.cluster.monitor(1, "IPSWS"), 15, "IPSWS names the service")
     watch(site)
+    assert site.cluster.active() == ["server1"]
     for program in ("switch", "guard", "cti"):
         site.thaw(1, program)
     site.pair.wait_healthy(1)
@@ -87,7 +87,7 @@ def test_on_the_standby_node_each_program_dies_and_freezes_and_nobody_notices(si
         eventually(lambda: site.pair.pid(2, program) not in (0, before), 15, f"{program} restarted")
         site.pair.wait_healthy(1)
         site.freeze(2, program)
-        time.sleep(FREEZE_S)
+        nothing_for(FREEZE_S)
         site.thaw(2, program)
         site.pair.wait_healthy(1)
         nothing_switches(site, began_s, epoch)
@@ -103,6 +103,7 @@ def test_standby_node_freezes_and_reboots_and_nobody_notices(site: Site) -> None
     site.reboot(2, FREEZE_S)
     site.pair.wait_healthy(1)
     nothing_switches(site, began_s, epoch)
+    assert moves(site, began_s) == ["server1"]
 
 
 # --- the whole active node

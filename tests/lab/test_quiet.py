@@ -19,7 +19,6 @@ import pytest
 from .checks import control, nothing_switches
 from .site import Site
 
-
 QUIET_S = float(os.environ.get("LAB_QUIET_S", "15"))
 FAST = {"interval_s": 1.0, "timeout_s": 1.0}
 SLOW = {"interval_s": 3.0, "timeout_s": 2.5, "threshold": 5, "settings": {"rtt_ms": 1000}}

@@ -13,7 +13,6 @@ from .checks import MACHINE_S, control, moves, nothing_switches, settles, takes_
 from .site import Site
 from .timeline import ACTIVE
 
-
 START_S = 2.0  # longer start of the service, so that a fault meets the switch in its middle
 SLOW_S = 4.0  # longer than a failover
 STALL_S = 10.0  # a start without any progress for so long has failed (``core.diagnosis.STALL_S_MIN``)
@@ -78,11 +77,7 @@ def test_redis_in_the_middle_of_a_failover_and_the_survivor_is_active(site: Site
 
 @pytest.mark.site(disk_bytes=DISK_BYTES)
 def test_disk_of_the_active_node_is_full_and_nothing_switches(site: Site) -> None:
-    epoch = site.pair.status(1)["epoch"]
-    began_s = site.fill_disk(1)
-    eventually(lambda: "disk:" in site.cluster.monitor(1, "IPSWS"), 15, "IPSWS names the disk")
-    watch(site)
-    nothing_switches(site, began_s, epoch)
+    full_and_quiet(site, 1)
     control(site)
     started_s = site.start_node(1)  # with its disk still full
     watch(site)
@@ -94,14 +89,20 @@ def test_disk_of_the_active_node_is_full_and_nothing_switches(site: Site) -> Non
 @pytest.mark.site(disk_bytes=DISK_BYTES)
 def test_disk_of_the_standby_node_is_full_and_it_cannot_be_promoted_until_it_is_free(site: Site) -> None:
     """An epoch is durable before acting (I-E), so a failover waits; IPSWS of the standby says so before, its status then."""
-    epoch = site.pair.status(1)["epoch"]
-    began_s = site.fill_disk(2)
-    eventually(lambda: "disk:" in site.cluster.monitor(2, "IPSWS"), 15, "IPSWS names the disk")
-    watch(site)
-    nothing_switches(site, began_s, epoch)
+    full_and_quiet(site, 2)
     killed_s = site.kill_node(1)
     wait_refused(site, killed_s)
+    assert site.cluster.active() == []
     takes_over(site, 2, site.free_disk(2), names="F1")
+
+
+def full_and_quiet(site: Site, node: int) -> None:
+    """The node's disk is full: its IPSWS names it, and server1 stays active under its epoch."""
+    epoch = site.pair.status(1)["epoch"]
+    began_s = site.fill_disk(node)
+    eventually(lambda: "disk:" in site.cluster.monitor(node, "IPSWS"), 15, "IPSWS names the disk")
+    watch(site)
+    nothing_switches(site, began_s, epoch)
 
 
 def test_database_of_the_active_node_is_locked_and_nothing_switches(site: Site) -> None:
@@ -109,6 +110,7 @@ def test_database_of_the_active_node_is_locked_and_nothing_switches(site: Site) 
     with site.lock_database(1):
         watch(site)
         nothing_switches(site, began_s, epoch)
+        assert site.cluster.active() == ["server1"]
         control(site)
 
 
@@ -119,6 +121,7 @@ def test_database_of_the_standby_node_is_locked_and_it_cannot_be_promoted_until_
         nothing_switches(site, began_s, epoch)
         killed_s = site.kill_node(1)
         wait_refused(site, killed_s)
+        assert site.cluster.active() == []
     takes_over(site, 2, site.note("database is free"), names="F1")
 
 

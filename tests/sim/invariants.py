@@ -28,6 +28,7 @@ class Invariants:
         self.last_fault = 0.0
         self.split_until = -1e9
         self.both_s = 0.0
+        self.checked_force = False  # an administrator's word, without a witness, replaced the wait (M2)
 
     def fail(self, text: str) -> None:
         self.violation = self.violation or text
@@ -35,8 +36,9 @@ class Invariants:
         raise Violation(text)
 
     def split_excused(self) -> bool:
-        """I-C: without a witness, a cut between the nodes alone, until it is healed and decided."""
-        return not self.world.settings.witness and self.world.now < self.split_until
+        """I-C: without a witness, a cut between the nodes alone, until it is healed and decided; or a checked M2, whose
+        word may have been wrong: that is the risk it takes."""
+        return not self.world.settings.witness and (self.checked_force or self.world.now < self.split_until)
 
     def owners(self) -> list[Node]:
         """Nodes whose service the call manager would see: a frozen or dead host is silent there."""
@@ -123,6 +125,9 @@ class Invariants:
         confirmed = peer is not None and not owns and (peer.clear or peer.seen_epoch >= epoch)
         if confirmed or self.split_excused():
             return
+        forced = any(v["rule"] == "M2" and v["epoch"] == epoch for v in node.disk.switches.values())
+        if forced:  # no decision of a tick led to it: the streak of bad probes that still lasts counts
+            node.bad_since_decision = node.first_bad_end
         if node.bad_since_decision is None:
             self.fail(
                 f"I-D {node.designation} promotes itself although its last probe was good and the peer did not stop"

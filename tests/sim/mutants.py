@@ -13,15 +13,19 @@ from typing import Any, Callable, Iterator
 
 import ftplugin.core.decision as decision
 import ftplugin.core.diagnosis as diagnosis
+import ftplugin.core.forced as core_forced
 import ftplugin.core.hysteresis as hysteresis
 import ftplugin.core.policy as policy
 import ftplugin.core.timing as timing
 import tests.sim.ports as sim_ports
 import workers.collect as collect
 import workers.execute as execute
+import workers.forced as forced
 import workers.lease_keeper as lease_keeper
+import workers.orders as orders
 import workers.promotion as promotion
 import workers.switch_run as switch_run
+import workers.telling as telling
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Role
@@ -85,6 +89,43 @@ def a_moving_vote_delays_the_pass() -> None:
     vote = VoteReading(voter="server1", mark="x", owner="server2", epoch=3, still_since_s=99.0)
     moving = replace(case, view=replace(case.view, votes=(vote,)))
     assert policy.passable_s(moving) >= 99.0 + case.timing.watch_s
+
+
+def _told(name: str, seed: int = 1) -> None:
+    from pathlib import Path
+
+    from . import script
+
+    script.run(script.load(Path(__file__).with_name("scenarios") / f"{name}.txt"), seed)
+
+
+def a_forced_takeover_waits_for_the_lease() -> None:
+    _told("m2_at_once_after_a_good_heartbeat")
+
+
+def a_forced_takeover_stops_a_server_that_is_heard_again() -> None:
+    _told("m2_link_heals_during_the_wait")
+
+
+def a_forced_takeover_against_the_majority_fails() -> None:
+    _told("m2_with_witness_against_a_majority")
+
+
+def an_administrator_s_word_is_not_believed_against_an_answer() -> None:
+    _told("m2_checked_but_it_answers")
+
+
+def mode_off_has_no_end_to_wait_for() -> None:
+    _told("m2_mode_off_has_no_end_to_wait_for")
+
+
+def what_is_untold_is_told_later() -> None:
+    _told("pause_reaches_a_server_that_was_down")
+
+
+def an_ended_pause_stays_ended() -> None:
+    for seed in (1, 2, 3, 4):
+        _told("pause_ordered_on_both_sides_of_a_cut", seed)
 
 
 def votes_are_released_last() -> None:
@@ -339,7 +380,9 @@ MUTANTS = (
     Mutant("equal epochs", promotion, "next_epoch", lambda seen, me: seen + 1),
     Mutant("epoch not durable before acting", switch_run.Run, "begin", _unjournalled),
     Mutant("an expired lease is revived", lease_keeper.LeaseKeeper, "_may_renew", _may_expired),
-    Mutant("a host that stood still is believed", lease_keeper.LeaseKeeper, "_verify", lambda self, record, t, me: True),
+    Mutant(
+        "a host that stood still is believed", lease_keeper.LeaseKeeper, "_verify", lambda self, record, t, me: True
+    ),
     Mutant("lease renewed without ticks", lease_keeper.LeaseKeeper, "_may_renew", _may_without_ticks),
     Mutant(
         "the fence is skipped", promotion.Promotion, "_fence", _fence_passes, a_switchover_stops_the_active_server_first
@@ -380,6 +423,39 @@ MUTANTS = (
         "check",
         _no_epoch_check,
         a_higher_epoch_ends_a_start,
+    ),
+    Mutant(
+        "forced takeover does not wait",
+        orders,
+        "force",
+        lambda *a, **k: replace(core_forced.force(*a, **k), certain_s=0.0),
+        a_forced_takeover_waits_for_the_lease,
+    ),
+    Mutant(
+        "forced takeover does not ask again",
+        forced.ForcedPromotion,
+        "_again",
+        lambda self, step: "not needed",
+        a_forced_takeover_stops_a_server_that_is_heard_again,
+    ),
+    Mutant(
+        "forced takeover waives the wait with a witness",
+        orders,
+        "force",
+        lambda *a, checked, **k: replace(core_forced.force(*a, checked=checked, **k), waived=checked),
+        a_forced_takeover_against_the_majority_fails,
+    ),
+    Mutant(
+        "forced takeover passes an answer without confirmation",
+        promotion.Promotion,
+        "_ask_to_stop",
+        lambda self, step: "",
+        an_administrator_s_word_is_not_believed_against_an_answer,
+    ),
+    Mutant("mode off is waited for", core_forced, "ENDLESS", "", mode_off_has_no_end_to_wait_for),
+    Mutant("nobody tells later", telling.Telling, "look", lambda self, view: None, what_is_untold_is_told_later),
+    Mutant(
+        "any notice counts", sim_ports, "is_newer", lambda known, command, revision: True, an_ended_pause_stays_ended
     ),
     Mutant("lost lease is not noticed", diagnosis, "_active", lambda view, m, s, t: diagnosis.Diagnosis.STEADY),
 )

@@ -10,6 +10,7 @@ from ftplugin.core.records import RoleRecord
 from ftplugin.core.terms import Phase, ProbeCause, Role, ServiceState, Tri, VipDestination
 from ftplugin.core.timing import HEDGES
 from ftplugin.core.view import LanReading, Probe, ServiceReading, VipReading, VoteReading
+from ftplugin.switching.telling import is_newer
 from workers.ports import Ports, Reply, Vote
 
 from .world import Node, adopt_last, steps_of, unfinished
@@ -131,6 +132,15 @@ class SimPeer(_Base):
             self.world.send(target, "switch", ({"kind": "demote", "rule": "fence", "epoch": epoch},))
         elif name == "invite":
             target.redis.documents["invite"] = {"at_s": target.now_s(), "boot_id": target.boot_id, **body}
+        elif name in ("pause", "resume"):
+            known = target.disk.notices.get("pause") or {}
+            if not is_newer(known, name, int(body["revision"])):
+                return Reply(answered=True, state=target.state(), body={"taken": True, "revision": known["revision"]})
+            if name == "pause":
+                target.disk.standing["pause"] = {"owner": body["actor"], "reason": body["reason"]}
+            else:
+                target.disk.standing.pop("pause", None)
+            target.disk.notices["pause"] = {"command": name, "revision": body["revision"], "told": True}
         elif name == "switch":
             self.world.send(target, "switch", ({"kind": "manual", **body},))
         return Reply(answered=True, state=target.state(), body={"taken": True})
@@ -491,6 +501,22 @@ class SimJournal(_Base):
 
     def standing(self) -> dict[str, dict[str, Any]]:
         return dict(self.node.disk.standing)
+
+    def notices(self) -> dict[str, dict[str, Any]]:
+        return {topic: dict(row) for topic, row in self.node.disk.notices.items()}
+
+    def set_notice(self, topic: str, document: Any) -> bool:
+        self.kernel.sleep(0.002)
+        self.node.disk.notices[topic] = dict(document)
+        return True
+
+    def told(self, topic: str, revision: int) -> bool:
+        self.kernel.sleep(0.002)
+        row = self.node.disk.notices.get(topic)
+        if row is None or row["revision"] != revision:
+            return False
+        row["told"] = True
+        return True
 
     def automatic_switches(self, window_s: float) -> int:
         rows = self.node.disk.switches.values()

@@ -328,6 +328,10 @@ class _Run:
             node.wall_offset += float(rest[1])
         elif name == "pause":
             node.disk.standing["pause"] = {"owner": rest[1], "reason": rest[2]}
+        elif name == "pause_pair":
+            world.order_for_both(node, "pause", reason=rest[1])
+        elif name == "resume_pair":
+            world.order_for_both(node, "resume")
         elif name == "unpause":
             node.disk.standing.pop("pause", None)
         elif name == "acknowledge":
@@ -344,6 +348,8 @@ class _Run:
                 "actor": "admin",
             }
             world.send(asked, "switch", (order,))
+        elif name == "force":
+            world.force(node, checked="checked" in rest)
         elif name == "crash_at":
             world.crash_at[node.designation] = (rest[1], lasts if lasts is not None else faults.RESTART_S)
         elif name in ("checks_fail", "monitor_wrong", "monitor_hangs"):
@@ -411,6 +417,10 @@ class _Run:
                 return any(text in a for a in found_alarms), str(found_alarms)
             case ["log", who, text]:
                 return any(text in line and who in line for line in world.story), "no such line"
+            case ["paused", who]:
+                names = [str(d) for d, n in world.nodes.items() if "pause" in n.disk.standing]
+                found = "both" if len(names) == 2 else "".join(names) or "nobody"
+                return found == who, f"paused {found}"
             case ["hold", who]:
                 return self._nodes(who)[0].disk.hold, "no hold"
             case ["open", who]:

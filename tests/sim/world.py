@@ -18,6 +18,7 @@ from ftplugin.core.terms import Designation, Role, ServiceState, SplitStance
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import NodeState
 from ftplugin.state import lease_left_s
+from ftplugin.switching.telling import notice
 from workers.agent import Agent
 
 from .kernel import Kernel, Process
@@ -47,6 +48,7 @@ class Disk:
     last: RoleRecord | None = None
     hold: bool = False
     standing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notices: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Service:
@@ -305,6 +307,25 @@ class World:
 
     def linked(self, a: str, b: str) -> bool:
         return (a, b) not in self.cuts and (b, a) not in self.cuts
+
+    def force(self, node: Node, *, checked: bool = False) -> None:
+        """An administrator forces a takeover (M2) on ``node``; ``checked``: says that the other server is off."""
+        order = {"kind": "force", "target": str(node.designation), "actor": "admin", "checked": checked}
+        order |= {"boot_id": node.boot_id, "ordered_s": node.now_s()}
+        if checked and not self.settings.witness:
+            self.invariants.checked_force = True
+        self.send(node, "switch", (order,))
+
+    def order_for_both(self, node: Node, command: str, **facts: Any) -> None:
+        """An administrator pauses or resumes the pair at ``node``, as its portal does it."""
+        clock = {"now_s": node.now_s(), "boot_id": node.boot_id}
+        if command == "pause":
+            node.disk.standing["pause"] = {"owner": "admin", "reason": facts["reason"]}
+        else:
+            node.disk.standing.pop("pause", None)
+        made = notice(node.disk.notices.get("pause"), command, "admin", **clock, **facts)
+        node.disk.notices["pause"] = made
+        self.send(node, "switch", ({"kind": "tell_peer", "topic": "pause", **made},))
 
     # --- Celery -------------------------------------------------------------------------------------------------
 

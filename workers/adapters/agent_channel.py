@@ -152,15 +152,23 @@ class AgentChannel:
         """Put the own signed word into the peer's Redis; a peer that cannot be reached goes without."""
         word = protocol.make_word(self._secrets, self._designation(), nonce, epoch, clear)
         try:
-            url = self._peer_url()
-            with self._lock:
-                if self._peer is None or self._peer[0] != url:
-                    login: dict[str, Any] = {"username": self._user or None, "password": self._password or None}
-                    self._peer = (url, DeadlineRedis(url, **login))
-                peer = self._peer[1]
+            peer = self._peer_redis(self._peer_url())
             peer.call(limit_s, "SET", self._keys.word_prefix + nonce, word, "EX", WORD_CLEANUP_S)
         except (redis.RedisError, OSError, SettingsError):
             return
+
+    def _peer_redis(self, url: str) -> DeadlineRedis:
+        """One kept connection, to where the settings say the peer is now."""
+        with self._lock:
+            known = self._peer
+            if known is not None and known[0] == url:
+                return known[1]
+            login: dict[str, Any] = {"username": self._user or None, "password": self._password or None}
+            client = DeadlineRedis(url, **login)
+            self._peer = (url, client)
+        if known is not None:
+            known[1].close()
+        return client
 
     def close(self) -> None:
         self._own.close()

@@ -36,6 +36,11 @@ def wait_until(condition: Callable[[], Any], limit_s: float = 5.0, what: str = "
     raise AssertionError(f"not within {limit_s} s: {what or condition}")
 
 
+def nothing_for(seconds: float) -> None:
+    """A stretch in which nothing may happen; what may not is asserted after it."""
+    time.sleep(seconds)
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as sock:
         sock.bind((host, 0))

@@ -13,16 +13,19 @@ import pytest
 from ftplugin import protocol
 from ftplugin.clock import SystemClock
 from ftplugin.core.terms import Designation, Tri, VipDestination
+from ftplugin.core.timing import Timing
 from workers.adapters import interfaces
 from workers.adapters.lan_probe import LanProbe
 from workers.adapters.lan_references import BadReference, IcmpAsker, parse_reference
 from workers.adapters.runner import DaemonPool, SideBySide
 from workers.adapters.vip_probe import VipProbe, holds
 
-from .conftest import KEYS, OWN, PEER, Server, answer, ask_in, black_hole, free_port, settings_with, signed
-from .conftest import state_of, wait_until
+from .conftest import KEYS, OWN, PEER, Server, answer, ask_in, black_hole, free_port, nothing_for
+from .conftest import settings_with, signed, state_of, wait_until
 
 Make = Callable[..., Server]
+PORTAL_S = Timing.of(settings_with()).portal_period_s  # how often the own portal is asked
+MEASURED_S = 3.0
 
 
 class Lan:
@@ -118,9 +121,9 @@ def test_own_portal_is_seen_while_it_answers(serve: Make) -> None:
         first_s = wait_until(lan.portal_seen_s)
         wait_until(lambda: (lan.portal_seen_s() or 0) > first_s)
         alive[0] = False  # a frozen portal: accepts, never answers
-        time.sleep(0.3)
+        nothing_for(PORTAL_S)  # what was asked before it froze has ended
         last_s = lan.portal_seen_s()
-        time.sleep(1.2)
+        nothing_for(3 * PORTAL_S)
         assert lan.portal_seen_s() == last_s
         alive[0] = True
         wait_until(lambda: (lan.portal_seen_s() or 0) > (last_s or 0))
@@ -130,7 +133,7 @@ def test_probes_cost_less_than_a_percent_at_one_second(serve: Make) -> None:
     server = serve(lambda c, r, n: bool(c.sendall(answer(b"OK"))) or True)
     with Lan(own_url=server.url, lan_references=(f"tcp:127.0.0.1:{free_port()}", "127.0.0.1")):
         started_s, used_s = time.monotonic(), time.process_time()
-        time.sleep(3)
+        time.sleep(MEASURED_S)
         share = (time.process_time() - used_s) / (time.monotonic() - started_s)
     assert share < 0.02, f"{share:.2%}, the test's own server included"
 

@@ -67,7 +67,13 @@ def test_guard_reads_what_the_agent_wrote_and_its_word_is_read_back(redis_proces
     assert guard.read_role() == RoleRecord() and guard.fetch("agent") is None
     deadline_s = SystemClock().now_s() + 5.25
     written = RoleRecord(
-        role=Role.ACTIVE, phase=Phase.STARTING, epoch=6, seen_epoch=6, boot_id="b", deadline_s=deadline_s, progress_s=1.5
+        role=Role.ACTIVE,
+        phase=Phase.STARTING,
+        epoch=6,
+        seen_epoch=6,
+        boot_id="b",
+        deadline_s=deadline_s,
+        progress_s=1.5,
     )
     assert agent.write_role(written) and agent.publish("agent", {"guard_poll_s": 0.05, "name": "zwölf"})
     assert guard.read_role() == agent.read_role() == written
@@ -95,7 +101,9 @@ def test_unix_socket(make_redis: Callable[..., RedisProcess], tmp_path: pathlib.
     assert PlainRedis(f"unix://{tmp_path}/r.sock?db=2").call(1.0, "PING") == "PONG"
 
 
-def test_frozen_redis_costs_the_limit_and_its_late_answer_is_never_taken_for_another(redis_process: RedisProcess) -> None:
+def test_frozen_redis_costs_the_limit_and_its_late_answer_is_never_taken_for_another(
+    redis_process: RedisProcess,
+) -> None:
     client = PlainRedis(redis_process.url)
     client.call(1.0, "SET", "a", "first")
     client.call(1.0, "SET", "b", "second")

@@ -46,6 +46,11 @@ def eventually(condition: Callable[[], T | None], deadline_s: float, what: Calla
         time.sleep(POLL_S)
 
 
+def nothing_for(seconds: float) -> None:
+    """A stretch in which nothing may happen; what may not is asserted after it. Its length follows from the timing."""
+    time.sleep(seconds)
+
+
 def boottime_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -121,6 +126,25 @@ class Nodes:
         self.portals = {n: Portal(cluster.node_config(n)) for n in (1, 2)}
         self.down: set[int] = set()
         self._first_settings = self.settings().to_json()
+
+    # --- what is waited for
+
+    def watch(self) -> None:
+        """As long as a failover takes that is under way: one bad probe more than it needs, and the last one."""
+        nothing_for(self.timing.watch_s + 2 * self.timing.timeout_s)
+
+    def ticks_pass(self, count: int, *nodes: int) -> None:
+        """Until each node, or each of those named, has decided so many ticks more: nothing may come of them."""
+        seen: dict[int, set[float]] = {node: set() for node in nodes or (1, 2)}
+
+        def passed() -> bool:
+            for node, ticks in seen.items():
+                ticks.add(self.tick_s(node))
+                ticks.discard(0.0)
+            return all(len(ticks) > count for ticks in seen.values())
+
+        deadline_s = 2 * (count + 1) * self.settings().interval_s + SLACK_S
+        eventually(passed, deadline_s, lambda: f"{count} more ticks: {seen}; {self.story()}")
 
     # --- what is configured
 

@@ -20,7 +20,7 @@ from ftplugin.store.keys import Keys
 from workers.adapters.agent_channel import make_app
 from workers.adapters.redis_votes import peer_redis_url
 
-from .harness import SLACK_S, Pair, eventually
+from .harness import SLACK_S, Pair, eventually, nothing_for
 
 FORGED_KEYS = ("not-the-key-of-this-pair-0123456789",)
 STALE_EPOCH = 3  # server2's first one
@@ -80,7 +80,7 @@ def refused_and_unmoved(pair: Pair, send: Callable[[], None], cause: str) -> Non
     send()
     eventually(lambda: pair.refused(1).get(cause, 0) > count, 10, lambda: f"counted: {pair.refused(1)}")
     assert cause in pair.report(1)
-    time.sleep(pair.timing.stop_s + 0.3)  # a demotion that had begun would show by then
+    nothing_for(pair.timing.stop_s + pair.timing.guard_poll_s)  # a demotion that had begun would show by then
     after = pair.role(1)
     assert before is not None and after is not None
     assert (after.role, after.epoch, after.seen_epoch) == (before.role, before.epoch, before.seen_epoch)
@@ -192,7 +192,8 @@ def ten_megabytes(connection: socket.socket) -> None:
 
 
 def never(connection: socket.socket) -> None:
-    time.sleep(4)
+    while connection.recv(4096):  # until the asker gives up
+        pass
 
 
 def right_word_unsigned(connection: socket.socket) -> None:
@@ -221,9 +222,11 @@ def test_peer_that_answers_rubbish_is_a_bad_probe_with_its_cause(
     lines_before = len(pair.report(1).splitlines())
     stand_in = StandIn(f"{pair.cluster.config.net}.12", pair.cluster.config.portal_port, answer)
     try:
-        eventually(lambda: any(bad_probe(line, cause) for line in pair.report(1).splitlines()[lines_before:]), 15, pair.story)
+        eventually(
+            lambda: any(bad_probe(line, cause) for line in pair.report(1).splitlines()[lines_before:]), 15, pair.story
+        )
         eventually(lambda: cause in server(pair, 2)["detail"], 10, lambda: f"the page: {server(pair, 2)}")
-        time.sleep(2 * pair.timing.interval_s)
+        pair.ticks_pass(2, 1)
         assert pair.active_on(1) and pair.watcher.words(1, begun_s) == ["ACTIVE"]
         assert pair.tick_s(1) > 0 and pair.status(1)["age_s"] <= pair.timing.stale_s + SLACK_S
     finally:

@@ -55,7 +55,7 @@ def test_frozen_balancer_with_vip_test_moves_nothing(pair: Pair) -> None:
     frozen_s, epoch = time.monotonic(), pair.status(1)["epoch"]
     pair.cluster.freeze("outside", "haproxy")
     eventually(lambda: pair.status(1)["vip"] in ("nobody", "unknown"), 20, "the VIP is known to be away")
-    time.sleep((pair.timing.threshold + 1) * pair.timing.interval_s)
+    pair.ticks_pass(pair.timing.threshold + 1)
     assert pair.active_on(1) and pair.status(1)["epoch"] == epoch
     pair.cluster.thaw("outside", "haproxy")
     eventually(lambda: pair.status(1)["vip"] == "self", 20, "the VIP is back")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from .harness import SLACK_S, Pair, eventually
+from .harness import SLACK_S, Pair, eventually, nothing_for
 
 PROGRAMS = ("portal", "tick", "switch", "cti", "redis", "guard")
 # what has to answer again, at the latest after the lease, for a restart to stay without a failover
@@ -29,10 +29,12 @@ def test_killed_on_the_active_node_and_restarted_there_is_no_failover(pair: Pair
     killed_s = time.monotonic()
     epoch = pair.status(1)["epoch"]
     pair.kill_and_wait(1, program)
-    time.sleep(pair.timing.hold_s + pair.timing.timeout_s)  # a failover that is under way would show by then
+    pair.watch()
     lost = pair.watcher.longest_silence_s(1, killed_s, "ACTIVE") >= pair.timing.lease_s
     if lost and program in NEEDED:  # the machine was too slow to restart it within the lease: then it must move cleanly
-        eventually(lambda: len(pair.cluster.active()) == 1, pair.failover_bound_s(agent_only=True) + SLACK_S, pair.story)
+        eventually(
+            lambda: len(pair.cluster.active()) == 1, pair.failover_bound_s(agent_only=True) + SLACK_S, pair.story
+        )
         pytest.skip(f"{program} was not back within the lease of {pair.timing.lease_s} s on this machine")
     pair.wait_healthy(1)
     assert "ACTIVE" not in pair.watcher.words(2, killed_s)
@@ -44,7 +46,7 @@ def test_killed_on_the_active_node_and_restarted_there_is_no_failover(pair: Pair
 def test_frozen_without_a_switch_to_do_it_changes_nothing(pair: Pair, program: str) -> None:
     frozen_s, epoch = time.monotonic(), pair.status(1)["epoch"]
     pair.cluster.freeze(1, program)
-    time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)
+    pair.watch()
     assert pair.active_on(1), pair.story()
     pair.cluster.thaw(1, program)
     pair.wait_healthy(1)
@@ -71,7 +73,7 @@ def test_frozen_on_the_active_node_the_other_takes_over_and_keeps_it_after_the_t
     assert pair.watcher.words(2, frozen_s) == ["STANDBY", "ACTIVE"]
     pair.cluster.thaw(1, program)
     pair.wait_healthy(2)
-    time.sleep(2 * pair.timing.interval_s)
+    pair.ticks_pass(2)
     assert pair.healthy(2), pair.problems(2)
     assert pair.watcher.words(2, frozen_s) == ["STANDBY", "ACTIVE"], "the role moved more than once"
 
@@ -83,7 +85,7 @@ def test_killed_one_after_the_other_on_the_standby_node_nobody_notices(pair: Pai
         pair.kill_and_wait(2, program)
         assert "ACTIVE" not in pair.watcher.words(2, begun_s), f"after {program} was killed"
         pair.wait_healthy(1)
-    time.sleep(pair.timing.hold_s + 2 * pair.timing.timeout_s)
+    pair.watch()
     assert pair.watcher.words(1, begun_s) == ["ACTIVE"] and "ACTIVE" not in pair.watcher.words(2, begun_s)
     assert pair.status(1)["epoch"] == epoch
 
@@ -93,7 +95,7 @@ def test_frozen_one_after_the_other_on_the_standby_node_nobody_notices(pair: Pai
     begun_s, epoch = time.monotonic(), pair.status(1)["epoch"]
     for program in PROGRAMS:
         pair.cluster.freeze(2, program)
-        time.sleep(pair.timing.hold_s)
+        nothing_for(pair.timing.hold_s)
         assert pair.active_on(1), f"{program} frozen: {pair.story()}"
         pair.cluster.thaw(2, program)
         pair.wait_healthy(1)

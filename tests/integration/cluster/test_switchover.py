@@ -47,14 +47,21 @@ def test_page_and_command_line_refuse_when_another_server_is_active_than_was_see
     values = {"target": "server2", "expected_active": "server2", "reason": "I saw the wrong one"}
     refused = pair.browser(2).post("/ft/admin/switch", values, form="/ft/admin/switch?target=server2")
     assert refused.status_code == 409 and "active server is server1 now" in refused.text
-    time.sleep(2 * pair.timing.interval_s)
+    pair.ticks_pass(2)
     assert pair.active_on(1) and epochs(pair) == before
 
 
 def test_order_that_was_true_when_sent_but_not_when_it_runs_is_refused_and_shown(pair: Pair) -> None:
     """Two administrators at once: the second order, based on the old view, must not move the role back and forth."""
     before = epochs(pair)
-    order = {"kind": "manual", "rule": "M1", "target": "server2", "expected_active": None, "actor": "late", "reason": "x"}
+    order = {
+        "kind": "manual",
+        "rule": "M1",
+        "target": "server2",
+        "expected_active": None,
+        "actor": "late",
+        "reason": "x",
+    }
     pair.portals[2].producer.switch({**order, "switch_id": "late-order"})
     eventually(lambda: "late refused" in pair.report(2), 10, lambda: pair.report(2)[-500:])
     assert "expected nobody to be active, but server1 is" in pair.status(2)["refused_order"]["detail"]
@@ -70,7 +77,7 @@ def test_switchover_leaves_a_hold_that_shows_holds_failback_and_can_be_released(
     held = "a manual switchover holds automatic switches back"
     eventually(lambda: held in pair.document(1, "decision").get("sentence", ""), 20, pair.story)
     moved_s = time.monotonic()
-    time.sleep(pair.timing.threshold * pair.timing.interval_s + 1.0)
+    pair.ticks_pass(pair.timing.threshold + 1)
     assert "ACTIVE" not in pair.watcher.words(1, moved_s), "failback in spite of the hold"
     pair.browser(2).post("/ft/admin/release-hold", {}, form="/ft/admin/")
     eventually(lambda: not pair.status(2)["manual_hold"], 10, "the hold is released")

@@ -93,6 +93,7 @@ class Site:
     portal: Portal
     redis: RedisProcess
     permissions: list[str]
+    fault_tolerance: FaultTolerance
 
     @property
     def client(self) -> Any:
@@ -178,10 +179,10 @@ def make_site(redis_process: RedisProcess, tmp_path: pathlib.Path) -> Iterator[M
             asked.append(permission)
             return True
 
-        FaultTolerance(app, authorize=allow if authorize == "all" else authorize)
+        mounted = FaultTolerance(app, authorize=allow if authorize == "all" else authorize)
         portal = app.extensions["ftplugin"]
         made.append(portal)
-        return Site(app, portal, redis_process, asked)
+        return Site(app, portal, redis_process, asked, mounted)
 
     yield make
     for portal in made:
@@ -206,3 +207,28 @@ def served(site: Site) -> Iterator[tuple[Site, str, int]]:
     yield site, "127.0.0.1", server.effective_port
     server.close()
     server.task_dispatcher.shutdown()
+
+
+@pytest.fixture
+def make_app(redis_process: RedisProcess, tmp_path: pathlib.Path) -> Iterator[Any]:
+    """A bare portal, configured, into which a test mounts the plugin itself."""
+    made: list[Flask] = []
+
+    def make(**config: Any) -> Flask:
+        app = Flask(f"portal{len(made)}", template_folder=str(tmp_path / "templates"))
+        app.config.update(
+            SECRET_KEY="portal-secret",
+            FT_OWN_ADDRESS=OWN,
+            FT_REDIS_URL=redis_process.url,
+            FT_INSTANCE_DIR=str(tmp_path / f"instance{len(made)}"),
+            FT_SECRET_KEYS=[KEY],
+        )
+        app.config.update(config)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        if "ftplugin" in app.extensions:
+            app.extensions["ftplugin"].database.close()
+            app.extensions["ftplugin"].runtime.client.close()

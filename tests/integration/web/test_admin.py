@@ -15,7 +15,7 @@ from ftplugin import FaultTolerance
 from ftplugin.core.records import StepResult
 from ftplugin.core.terms import Phase, Role
 
-from .conftest import OWN, PEER, MakeSite, Site
+from .conftest import OWN, MakeSite, Site
 
 ADMIN = "/ft/admin/"
 SETTINGS = ADMIN + "settings"
@@ -61,12 +61,6 @@ def browser(site: Site) -> Browser:
     site.agent()
     site.peer()
     return Browser(site)
-
-
-def row(text: str, name: str) -> str:
-    """The part of the page that belongs to one setting."""
-    start = text.index(f'for="{name}"')
-    return html.unescape(text[start : text.index("</div>", start)])
 
 
 # --- who may -------------------------------------------------------------------------------------------------------
@@ -122,7 +116,12 @@ def test_a_post_without_csrf_token_changes_nothing(browser: Browser, path: str) 
     browser.site.role(Role.STANDBY)
     for name in ("pause", "drain"):  # by somebody else, to be ended or replaced
         browser.site.portal.journal.set_standing(name, {"owner": "ben", "reason": "before"})
-    data = form_of(browser.page(SETTINGS)) | {"threshold": "9", "target": "server1", "reason": "r", "expected_active": ""}
+    data = form_of(browser.page(SETTINGS)) | {
+        "threshold": "9",
+        "target": "server1",
+        "reason": "r",
+        "expected_active": "",
+    }
     data.pop("csrf_token")
     browser.client.post(ADMIN + path, data=data)
     assert browser.site.portal.settings.current()[0] == 1
@@ -146,80 +145,6 @@ def test_missing_secret_key_is_an_error_that_is_logged(make_site: MakeSite, capl
     site = make_site(SECRET_KEY=None)
     assert site.client.get(ADMIN).status_code == 500
     assert "SECRET_KEY" in caplog.text
-
-
-# --- settings ------------------------------------------------------------------------------------------------------
-
-
-def test_first_settings_are_entered_and_saved(make_site: MakeSite) -> None:
-    site = make_site()
-    browser = Browser(site)
-    assert f"enter its address {OWN} as server address #1 or #2" in browser.page()
-    hosts = "10.0.0.1 tcp:10.0.0.9:80"
-    answer = browser.save(server1_address=OWN, server2_address=PEER, enabled="y", lan_references=hosts)
-    assert answer.status_code == 302, answer.text
-    revision, settings = site.portal.settings.current()
-    assert (revision, settings.enabled, settings.lan_references) == (1, True, ("10.0.0.1", "tcp:10.0.0.9:80"))
-    assert site.portal.designation() == "server1"
-    assert "settings revision 1 saved by administrator at 127.0.0.1" in site.log()
-    assert "Saved as revision 1." in browser.page(SETTINGS)
-
-
-def test_an_unchanged_form_gives_the_same_settings(browser: Browser) -> None:
-    before = browser.site.portal.settings.current()[1]
-    assert browser.save().status_code == 302
-    assert browser.site.portal.settings.current() == (2, before)
-
-
-@pytest.mark.parametrize(
-    ("changes", "name", "said"),
-    [
-        ({"timeout_s": "40"}, "timeout_s", "must not exceed the heartbeat interval"),
-        ({"timeout_s": "ten"}, "timeout_s", "must be a number (got 'ten')"),
-        ({"interval_s": "nan"}, "interval_s", "must be a number"),
-        ({"threshold": "2.5"}, "threshold", "must be a whole number"),
-        ({"service_stop_s": "118"}, "threshold", "use at least 6 failures"),
-        ({"server2_address": "x"}, "server2_address", "must be an IPv4 or IPv6 address"),
-        ({"vip_test": "y"}, "vip_address", "is required by 'Test VIP address destination'"),
-        ({"agent_port": "0"}, "agent_port", "must be 1 to 65535"),
-    ],
-)
-def test_a_contradiction_is_refused_beside_its_field(browser: Browser, changes: dict, name: str, said: str) -> None:
-    answer = browser.save(**changes)
-    assert answer.status_code == 400
-    assert said in row(answer.text, name)
-    assert browser.site.portal.settings.current()[0] == 1
-    for field, value in changes.items():
-        assert value == "y" or form_of(answer.text)[field] == value
-
-
-def test_all_wrong_fields_are_shown_at_once(browser: Browser) -> None:
-    text = browser.save(timeout_s="x", agent_port="y").text
-    assert "ft-error" in row(text, "timeout_s") and "ft-error" in row(text, "agent_port")
-
-
-def test_addresses_that_are_not_this_server_are_refused(browser: Browser) -> None:
-    answer = browser.save(server1_address="10.9.9.9", server2_address="10.9.9.8")
-    assert answer.status_code == 400 and f"FT_OWN_ADDRESS of this server is {OWN}" in answer.text
-
-
-def test_a_warning_needs_a_reason_that_is_recorded(browser: Browser) -> None:
-    answer = browser.save(interval_s="20", threshold="3")
-    assert answer.status_code == 400 and "portal restart" in row(answer.text, "threshold")
-    assert browser.site.portal.settings.current()[0] == 1
-    answer = browser.save(interval_s="20", threshold="3", override_reason="lab" + EVIL)
-    assert answer.status_code == 302
-    assert browser.site.portal.settings.document()["override_reason"] == "lab" + EVIL
-    assert "against warnings: lab" in browser.site.log()
-
-
-def test_two_edits_at_once_the_second_is_told(browser: Browser) -> None:
-    mine = form_of(browser.page(SETTINGS))
-    browser.site.configure(threshold=7)
-    answer = browser.client.post(SETTINGS, data=mine | {"threshold": "6"})
-    assert answer.status_code == 409
-    assert "revision 2" in answer.text and "saved meanwhile: 7" in row(answer.text, "threshold")
-    assert browser.site.portal.settings.current()[1].threshold == 7
 
 
 # --- status --------------------------------------------------------------------------------------------------------
@@ -286,80 +211,6 @@ def test_pages_hold_no_inline_script_or_style(browser: Browser) -> None:
         assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|https?://", answer.text), path
     for name in ("ft.js", "ft.css"):
         assert browser.client.get(f"{ADMIN}static/{name}").status_code == 200
-
-
-# --- buttons -------------------------------------------------------------------------------------------------------
-
-
-def order(browser: Browser, target: str = "server2", expected: str = "server1", reason: str = "upgrade") -> Any:
-    path = f"{ADMIN}switch?target={target}"
-    data = {"csrf_token": browser.token(path), "target": target, "expected_active": expected, "reason": reason}
-    return browser.client.post(ADMIN + "switch", data=data)
-
-
-def test_the_button_asks_then_orders(browser: Browser) -> None:
-    browser.site.role(Role.ACTIVE)
-    page = browser.page(ADMIN + "switch?target=server2")
-    assert 'name="expected_active" type="hidden" value="server1"' in page and "Switch now" in page
-    assert order(browser).status_code == 302
-    assert browser.site.orders() == 1
-    assert "switchover to server2 asked by administrator at 127.0.0.1: upgrade" in browser.site.log()
-
-
-def test_another_active_than_expected_is_told_and_orders_nothing(browser: Browser) -> None:
-    browser.site.role(Role.STANDBY)
-    browser.site.peer(Role.ACTIVE)
-    answer = order(browser)
-    assert answer.status_code == 409
-    assert "The active server is server2 now, not server1 as you expected" in answer.text
-    assert browser.site.orders() == 0
-
-
-def test_no_reason_no_switch(browser: Browser) -> None:
-    browser.site.role(Role.ACTIVE)
-    assert order(browser, reason="").status_code == 400
-    assert order(browser, reason="x" * 501).status_code == 400
-    assert browser.site.orders() == 0
-
-
-def test_mode_off_still_takes_an_administrator_s_order(browser: Browser) -> None:
-    browser.site.role(Role.ACTIVE)
-    browser.site.configure(enabled=False)
-    time.sleep(0.25)
-    browser.page()
-    assert order(browser).status_code == 302
-    assert browser.site.orders() == 1
-
-
-def test_an_unknown_target_is_400(browser: Browser) -> None:
-    assert browser.client.get(ADMIN + "switch?target=server3").status_code == 400
-
-
-def test_frozen_broker_refuses_in_time(browser: Browser) -> None:
-    browser.site.role(Role.ACTIVE)
-    path = f"{ADMIN}switch?target=server2"
-    data = {"csrf_token": browser.token(path), "target": "server2", "expected_active": "server1", "reason": "r"}
-    browser.site.redis.freeze()
-    began_s = time.monotonic()
-    answer = browser.client.post(ADMIN + "switch", data=data)
-    assert answer.status_code in (409, 503) and time.monotonic() - began_s < 3
-    browser.site.redis.thaw()
-
-
-def test_hold_is_released_and_freeze_acknowledged(browser: Browser) -> None:
-    site = browser.site
-    site.portal.journal.set_manual_hold(True)
-    site.agent(frozen=True)
-    page = browser.page()
-    assert "Release the hold" in page and "Acknowledge" in page
-    data = {"csrf_token": browser.token(ADMIN)}
-    browser.client.post(ADMIN + "release-hold", data=data)
-    browser.client.post(ADMIN + "acknowledge-freeze", data=data)
-    assert not site.portal.journal.manual_hold()
-    assert site.portal.runtime.fetch("ack_freeze")["actor"]
-    site.agent(frozen=False)  # as the agent says at its next tick
-    page = browser.page()
-    assert "Release the hold" not in page and "Acknowledge</button>" not in page
 
 
 # --- log -----------------------------------------------------------------------------------------------------------

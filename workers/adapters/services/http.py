@@ -21,7 +21,8 @@ from ftplugin.core.terms import ServiceState
 from ftplugin.core.view import ServiceReading
 from workers.adapters.http_client import Answer, HttpClient, HttpFailure
 
-CALL_LIMIT_S = 1.0  # of one request; starting and stopping have limits of their own
+from .common import Common
+
 POLL_S = 0.03
 BYTES_MAX = 65_536
 DETAIL_CHARS_MAX = 300
@@ -37,14 +38,18 @@ _STATES = {
 class HttpService:
     """ServicePort over the control API above. ``token`` goes out as a bearer token (RFC 6750)."""
 
-    def __init__(self, *, name: str, url: str, start_limit_s: float, stop_limit_s: float, token: str = "") -> None:
-        """Limits in seconds. Raises ValueError naming the field."""
+    KEYS, REQUIRED = ("url", "token"), ("url",)
+    STATUS_LIMIT_S = 1.0  # of one request; starting and stopping have limits of their own
+
+    def __init__(self, common: Common, *, url: str, token: str = "") -> None:
+        """Raises ValueError naming the field."""
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"url: must be http://address:port or https://address:port (got {url!r})")
         if not isinstance(token, str) or not token.isprintable():
             raise ValueError("token: must be a line of text")
-        self.name, self.start_limit_s, self.stop_limit_s = name, start_limit_s, stop_limit_s
+        self.name, self._call_limit_s = common.name, common.status_limit_s
+        self.start_limit_s, self.stop_limit_s = common.start_limit_s, common.stop_limit_s
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._path = parts.path.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -83,12 +88,12 @@ class HttpService:
         """It comes back owning nothing, whether it is to own (``own``) or not: promote follows."""
         return self._call("POST", "/restart", {})
 
-    def renew(self, epoch: int, lease_left_s: float, limit_s: float = CALL_LIMIT_S) -> None:
+    def renew(self, epoch: int, lease_left_s: float, limit_s: float = STATUS_LIMIT_S) -> None:
         """Hand on the renewed lease; a service that does not hear it stops by itself."""
         self._call("POST", "/renew", {"epoch": epoch, "lease_s": max(0.0, lease_left_s)}, limit_s)
 
     def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None, limit_s: float = CALL_LIMIT_S
+        self, method: str, path: str, body: Mapping[str, Any] | None, limit_s: float = float("inf")
     ) -> ServiceReading:
         headers = dict(self._headers)
         if body is not None:
@@ -98,7 +103,7 @@ class HttpService:
                 method,
                 self._url,
                 self._path + path,
-                limit_s=min(limit_s, CALL_LIMIT_S),
+                limit_s=min(limit_s, self._call_limit_s),
                 headers=headers,
                 body=None if body is None else json.dumps(body).encode(),
                 bytes_max=BYTES_MAX,

@@ -1,4 +1,4 @@
-"""What the processes of one node must know of each other about a command service.
+"""What the processes of one node must know of each other about a service that knows no epoch itself.
 
 The switch worker starts it, the guard stops it, and neither can ask the other: it may be frozen. So the start command
 that runs, the highest epoch started and the last demotion are in one small file. It has a fixed size and is overwritten
@@ -76,6 +76,10 @@ class StartFile:
     def demotion(self) -> int:
         """A token that changes with each demotion."""
         return self._read(_DEMOTED).token
+
+    def wanted(self) -> bool:
+        """Whether a promotion was the last word to it. In doubt not: what nobody promoted owns nothing."""
+        return self._read(_STARTED).epoch > self._read(_DEMOTED).epoch
 
     def begin(self, epoch: int) -> None:
         """Note that ``epoch`` is to own."""

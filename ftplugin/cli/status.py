@@ -1,0 +1,194 @@
+"""``ft status``, ``ft why`` and ``ft rules``: twins of the status and rules pages, in text or JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from .common import UNREACHABLE, json_option, node_of, say
+
+POLL_S = 0.2
+EXIT_CODES = "Exit codes: 0 shown; 2 wrong usage or configuration; 3 the Redis of this server does not answer."
+
+
+@click.command(epilog=EXIT_CODES)
+@json_option
+@click.option(
+    "--watch",
+    "period_s",
+    type=click.FloatRange(0.2, 3600),
+    metavar="S",
+    help="Show it again every S seconds until interrupted; with --json one object a line.",
+)
+@click.pass_context
+def status(context: click.Context, as_json: bool, period_s: float | None) -> None:
+    """Both servers, the last decision, and how old this is."""
+    node = node_of(context)
+    while period_s is not None:
+        found = _look(node)
+        click.echo(json.dumps(found, default=str) if as_json else "\n".join([*status_lines(found), ""]))
+        time.sleep(period_s)
+    found = _look(node)
+    say(found, as_json, status_lines(found))
+    _leave(node)
+
+
+@click.command(epilog=EXIT_CODES)
+@json_option
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 60),
+    default=5.0,
+    show_default=True,
+    metavar="S",
+    help="For the other server's own word: its agent is asked only while somebody looks.",
+)
+@click.pass_context
+def why(context: click.Context, as_json: bool, wait_s: float) -> None:
+    """Why each server is what it is, what would make it switch and when, and what else was weighed."""
+    node = node_of(context)
+    end_s = time.monotonic() + wait_s
+    found = _look(node)
+    while _waits(found) and time.monotonic() < end_s:
+        time.sleep(POLL_S)
+        found = _look(node)
+    document = [
+        {key: server[key] for key in ("designation", "here", "status", "old", "heard_age_s", "heard_problem", "why")}
+        for server in found["servers"]
+    ]
+    say({"problem": found["problem"], "servers": document}, as_json, why_lines(found))
+    _leave(node)
+
+
+@click.command(epilog=EXIT_CODES)
+@json_option
+@click.pass_context
+def rules(context: click.Context, as_json: bool) -> None:
+    """The whole rule table with this pair's figures; '>' marks the row that holds now on this server."""
+    from ..status import status_of
+    from ..web.rules_page import tables
+
+    node = node_of(context)
+    found = tables(node, status_of(node))
+    lines = []
+    for role, rows in found:
+        lines += ["", f"While the server is {role}:"]
+        for row in rows:
+            lines += _rule_lines(row)
+    say([row for _, rows in found for row in rows], as_json, lines[1:])
+    _leave(node)
+
+
+def _look(node: Any) -> dict[str, Any]:
+    from ..status import look, status_of
+
+    found = status_of(node)
+    look(node, found)
+    return found
+
+
+def _leave(node: Any) -> None:
+    if node.runtime.read_role() is None:
+        raise SystemExit(UNREACHABLE)
+
+
+def _waits(found: Mapping[str, Any]) -> bool:
+    """The other server's word may still come: this agent ticks, and has not failed to ask for it."""
+    if found["problem"]:
+        return False
+    return any(not s["here"] and s["heard_age_s"] is None and not s["heard_problem"] for s in found["servers"])
+
+
+def status_lines(found: Mapping[str, Any]) -> list[str]:
+    """The status in text, one fact a line; what is old says so."""
+    lines: list[str] = []
+    for server in found["servers"]:
+        here = " (this server)" if server["here"] else ""
+        detail = f", {server['detail']}" if server["detail"] else ""
+        lines.append(f"{server['label']} {server['address'] or '-'}{here}: {server['status']}{detail}")
+        lines += [f"    {line}" for line in _card_lines(server)]
+    decision = found["decision"]
+    if found["problem"]:
+        lines.append(found["problem"])
+    elif decision:
+        lines.append(f"{decision.get('rule') or '-'}: {decision.get('sentence', '')}")
+    for name in ("pause", "drain"):
+        if order := found[name]:
+            lines.append(f"{name} by {order.get('owner', '')}: {order.get('reason', '')}")
+    if found["frozen"]:
+        lines.append("frozen: too many automatic switches; see 'ft acknowledge-freeze'")
+    if found["manual_hold"]:
+        lines.append("a manual switchover holds failback and the VIP rule; see 'ft release-hold'")
+    if running := found["running_switch"]:
+        lines.append(f"a switch is running ({running.get('rule', '')}): {running.get('step', '')}")
+    if failed := found["failed_attempt"]:
+        lines.append(f"The last attempt to {failed['kind']} ({failed['rule']}) was given up: {failed['detail']}")
+    if found["clock_warning"]:
+        lines.append(found["clock_warning"])
+    left_s = found["lease_left_s"]
+    lines.append(f"epoch {found['epoch']}, lease left {left_s:.1f} s, VIP {found['vip']}, LAN {found['lan']}")
+    mode = "on" if found["enabled"] else "off"
+    lines.append(f"Hot Standby mode {mode}, settings revision {found['settings_revision']}")
+    return lines
+
+
+def _card_lines(server: Mapping[str, Any]) -> list[str]:
+    facts, beats, lines = server["figures"], server["heartbeats"], []
+    if facts:
+        ticked = "never" if facts["agent_age_s"] is None else f"{facts['agent_age_s']:.1f} s ago"
+        skew = "" if facts["skew_s"] is None else f", clock {facts['skew_s']:+.2f} s"
+        lines.append(
+            f"epoch {facts['epoch']}, lease left {facts['lease_left_s']:.1f} s, agent ticked {ticked}, settings revision "
+            f"{facts['revision']}, version {facts['version'] or 'not known'}{skew}"
+        )
+        lines += [f"voter {voter}: {shown}" for voter, shown in facts.get("voters", [])]
+    if beats["bars"]:
+        marks = {"good": ".", "bad": "X", "none": " "}
+        strip = "".join(marks[bar["state"]] for bar in beats["bars"])
+        median = (
+            ""
+            if beats["median_ms"] is None
+            else f", last {beats['last_ms']:.1f} ms, median {beats['median_ms']:.1f} ms"
+        )
+        lines.append(f"heartbeats [{strip}] {beats['good']} good, {beats['bad']} bad{median}")
+        lines += [f"bad: {cause['count']} x {cause['cause']}" for cause in beats["causes"]]
+    old = "old: " if server["old"] and server["service_list"] else ""
+    for service in server["service_list"]:
+        progress = f" {service['progress']}/{service['total']}" if service["total"] else ""
+        lines.append(f"{old}service {service['name']}: {service['state']}{progress} {service['detail']}".rstrip())
+    return lines
+
+
+def why_lines(found: Mapping[str, Any]) -> list[str]:
+    """The outlook of both servers in text."""
+    lines = [found["problem"]] if found["problem"] else []
+    for server in found["servers"]:
+        reason, old = server["why"], " (old)" if server["old"] else ""
+        lines.append(f"{server['label']}{' (this server)' if server['here'] else ''}: {server['status']}{old}")
+        if server["heard_problem"]:
+            lines.append(f"    it could not be asked: {server['heard_problem']}")
+        if not reason["sentence"]:
+            lines.append("    not known")
+            continue
+        lines.append(f"    {reason['rule'] or '-'}: {reason['sentence']}")
+        if server["old"]:
+            continue
+        lines += [f"    counted: {text}" for text in reason["streaks"]]
+        lines += [f"    {text}" for text in reason["prospects"]]
+        for row in reason["refused"]:
+            lines.append(f"    not {row['rule']} ({row['situation']}): {'; '.join(row['reasons'])}")
+    return lines
+
+
+def _rule_lines(row: Mapping[str, Any]) -> list[str]:
+    mark = ">" if row["now"] else " "
+    means = f" ({row['means']})" if row["means"] else ""
+    lines = [f"{mark} {row['id']:<3} {'; '.join(row['words'])}{means}: {row['why']}"]
+    lines += [f"        needs: {text}" for text in (*row["conditions"], *row["vetoes"])]
+    if row["actions"]:
+        lines.append(f"        does: {'; '.join(row['actions'])}")
+    return lines

@@ -1,0 +1,192 @@
+"""The status document, from one look into this node's Redis and database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ftplugin.core.records import RoleRecord
+from ftplugin.core.settings import Settings
+from ftplugin.core.terms import Designation
+from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_s, worst_failover_s
+from ftplugin.standing import DRAIN, PAUSE, in_force
+from ftplugin.state import AGENT, agent_age_s, lease_left_s
+from ftplugin.store.runtime import Snapshot
+
+from . import servers as cards
+from .beats import strip, unpacked
+from .plain import mapping, number, words
+from .why import VIEWER_NOTE_S, peer_word, why
+
+if TYPE_CHECKING:
+    from ftplugin.extension import Portal
+
+NOT_CONFIGURED = "The IP address of this server ({}) is neither server #1 nor #2: enter both addresses in the settings."
+VIEWER = "viewer"
+SHOWN = ("decision", "view", "services", "switch", "heartbeats", "outlook", "peer_status", VIEWER)
+DOCUMENTS = (AGENT, *SHOWN, PAUSE, DRAIN, "ack_freeze", "manual")
+
+
+def status_of(ft: Portal) -> dict[str, Any]:
+    """The status document: plain JSON values, times in seconds, keys with units last."""
+    revision, settings = ft.settings.current()
+    snapshot = ft.runtime.snapshot(DOCUMENTS)
+    documents = {name: snapshot.documents.get(name) or {} for name in DOCUMENTS}
+    now_s, boot_id = ft.clock.now_s(), ft.clock.boot_id
+    view, agent = documents["view"], documents[AGENT]
+    age_s = agent_age_s(agent, boot_id, now_s)
+    problem = _problem(snapshot, age_s, settings) if ft.designation() else NOT_CONFIGURED.format(ft.config.own_address)
+    record = snapshot.role or RoleRecord()
+    left_s = lease_left_s(record, boot_id, now_s, ft.clock.wall_s())
+    found = _servers(ft, settings, snapshot, documents, problem=problem, left_s=left_s, age_s=age_s)
+    last = ft.journal.recent(1)
+    stored = ft.journal.standing()
+    standing = documents if stored is None else stored
+    destination = words(view.get("vip"), "destination")
+    return {
+        "designation": None if (me := ft.designation(settings)) is None else str(me),
+        "own_address": ft.config.own_address,
+        "at_wall_s": ft.clock.wall_s(),
+        "settings_revision": revision,
+        "settings_error": ft.settings.error,
+        "enabled": settings.enabled,
+        "problem": problem,
+        "age_s": age_s,
+        "servers": found,
+        "active": next((s["designation"] for s in found if s["word"] == "active"), None),
+        "decision": documents["decision"],
+        "vip": destination or "unknown",
+        "vip_text": cards.VIP_TEXTS.get(destination, "not known"),
+        "vip_address": settings.vip_address,
+        "witness": settings.witness,
+        "lan": cards.lan(view.get("lan")),
+        "clock_warning": "" if problem else cards.clock_warning(mapping(view.get("peer")).get("skew_s")),
+        "epoch": record.epoch,
+        "seen_epoch": record.seen_epoch,
+        "lease_left_s": left_s,
+        "services": documents["services"],
+        "running_switch": _running(documents["switch"], boot_id),
+        "failed_attempt": _failed(documents["switch"], boot_id),
+        "refused_order": documents["manual"] if documents["manual"].get("outcome") == "refused" else {},
+        "last_switch": last[0] if last else {},
+        "manual_hold": bool(agent.get("manual_hold")) or ft.journal.manual_hold(),
+        "frozen": bool(agent.get("frozen")),
+        "pause": dict(in_force(standing.get(PAUSE), boot_id, now_s) or {}),
+        "drain": dict(standing.get(DRAIN) or {}),
+        "refused_messages": ft.runtime.refused() if snapshot.role is not None else {},
+        "expected_failover_s": expected_failover_s(settings),
+        "worst_failover_s": worst_failover_s(settings),
+        "both_active_bound_s": both_active_bound_s(settings),
+        "viewer_age_s": _age_s(documents[VIEWER], boot_id, now_s),
+    }
+
+
+def look(ft: Portal, status: Mapping[str, Any]) -> None:
+    """Note that somebody looks, so that the agent asks the other server for what only that one knows."""
+    age_s = status["viewer_age_s"]
+    if age_s is None or age_s > VIEWER_NOTE_S:
+        ft.runtime.publish(VIEWER, {"at_s": ft.clock.now_s(), "boot_id": ft.clock.boot_id})
+
+
+def _servers(
+    ft: Portal,
+    settings: Settings,
+    snapshot: Snapshot,
+    documents: Mapping[str, Any],
+    *,
+    problem: str,
+    left_s: float,
+    age_s: float | None,
+) -> list[dict[str, Any]]:
+    """Both cards, in the order of their designations. The agent's word about the other one is ``age_s`` seconds old."""
+    me = ft.designation(settings)
+    heard = peer_word(documents["peer_status"], ft.clock.boot_id, ft.clock.now_s(), settings.interval_s)
+    found = []
+    for place in Designation:
+        card = cards.blank(place, settings, here=place is me)
+        if place is me:
+            card |= cards.own(snapshot, left_s, problem, documents["services"])
+            card |= _own_details(place, snapshot, documents, left_s=left_s, age_s=age_s, problem=problem)
+        else:
+            services = {} if heard["old"] else mapping(heard["status"].get("services"))
+            card |= cards.peer(documents["view"], problem, services)
+            card |= _peer_details(place, ft, documents["view"], heard, problem, age_s)
+        found.append(card)
+    return found
+
+
+def _own_details(
+    place: Designation,
+    snapshot: Snapshot,
+    documents: Mapping[str, Any],
+    *,
+    left_s: float,
+    age_s: float | None,
+    problem: str,
+) -> dict[str, Any]:
+    decision, outlook = documents["decision"], documents["outlook"]
+    same = outlook.get("tick_s") == decision.get("tick_s") and outlook.get("boot_id") == documents[AGENT].get("boot_id")
+    figures = {}
+    if snapshot.role is not None:
+        figures = cards.own_figures(snapshot.role, documents[AGENT], documents["view"], left_s=left_s, age_s=age_s)
+        figures["vip_text"] = cards.vip_text(figures["vip"], place)
+    return {
+        "old": bool(problem),
+        "figures": figures,
+        "service_list": cards.service_list(documents["services"]),
+        "heartbeats": strip(documents["heartbeats"]),
+        "why": why(decision, outlook if same else {}, age_s),
+        "heard_age_s": 0.0,
+        "heard_problem": "",
+        "switch": {},
+    }
+
+
+def _peer_details(
+    place: Designation, ft: Portal, view: Mapping[str, Any], heard: Mapping[str, Any], problem: str, age_s: float | None
+) -> dict[str, Any]:
+    status = heard["status"]
+    aged_s = None if heard["age_s"] is None else heard["age_s"] + (number(status.get("agent_age_s")) or 0.0)
+    figures = {} if problem else cards.peer_figures(view, age_s or 0.0)
+    around = mapping(status.get("surroundings"))
+    known = {"lan": words(around, "lan")[:20], "vip_text": cards.vip_text(words(around, "vip"), place)}
+    if figures and around and not heard["old"]:
+        figures |= {**known, "voters": [[str(x)[:80] for x in vote[:2]] for vote in around.get("voters") or []]}
+    outlook = mapping(status.get("outlook"))
+    return {
+        "old": bool(problem) or heard["old"] or status.get("stale") is True,
+        "figures": figures,
+        "service_list": cards.service_list(status.get("services")),
+        "heartbeats": strip(unpacked(status.get("heartbeats"), ft.clock.wall_s() - (heard["age_s"] or 0.0))),
+        "why": why(mapping(status.get("decision")), outlook, aged_s),
+        "heard_age_s": heard["age_s"],
+        "heard_problem": heard["problem"],
+        "switch": mapping(status.get("switch")),
+    }
+
+
+def _problem(snapshot: Snapshot, age_s: float | None, settings: Settings) -> str:
+    if snapshot.role is None:
+        return "The Redis of this server does not answer; nothing is known now."
+    if age_s is None:
+        return "The agent of this server has not ticked since the server was started."
+    if age_s > Timing.of(settings).stale_s:
+        return f"The agent of this server has not ticked for {age_s:.0f} s; what it last saw is not shown as current."
+    return ""
+
+
+def _running(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:
+    if not document or document.get("outcome") != "running" or document.get("boot_id", boot_id) != boot_id:
+        return {}
+    return document
+
+
+def _failed(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:
+    """The newest switch when it could not be done; from Redis, since a full disk takes neither journal nor log."""
+    failed = document.get("outcome") in ("aborted", "failed") and document.get("boot_id", boot_id) == boot_id
+    return document if failed else {}
+
+
+def _age_s(document: Mapping[str, Any], boot_id: str, now_s: float) -> float | None:
+    at_s = number(document.get("at_s")) if document.get("boot_id") == boot_id else None
+    return None if at_s is None else now_s - at_s

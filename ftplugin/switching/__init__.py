@@ -1,0 +1,1 @@
+"""What page, command line and node API share about ordered switches: forced takeover, story of a switch, notices for the peer."""

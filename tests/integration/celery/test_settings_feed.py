@@ -1,0 +1,87 @@
+"""What the agent learns of the other server's settings reaches the database, without a tick waiting for it."""
+
+from __future__ import annotations
+
+import pathlib
+import sqlite3
+import time
+
+import pytest
+
+from ftplugin.store.database import Database
+from ftplugin.store.settings_history import revision_of
+from ftplugin.store.settings_store import SettingsStore
+from workers.settings_feed import SettingsFeed
+
+PAIR = {"server1_address": "10.0.0.1", "server2_address": "10.0.0.2"}
+LIMIT_S = 5.0
+
+
+@pytest.fixture
+def database(tmp_path: pathlib.Path):
+    found = Database(f"sqlite:///{tmp_path}/ft.sqlite3")
+    yield found
+    found.close()
+
+
+def both_have(database: Database, revision: int) -> tuple[float | None, str]:
+    """(since when, which other server), as soon as it is known."""
+    end_s = time.monotonic() + LIMIT_S
+    while time.monotonic() < end_s:
+        found = revision_of(database, revision)
+        if found is not None and found.acknowledged:
+            return found.both_since_wall_s, found.both_server
+        time.sleep(0.02)
+    raise AssertionError(f"revision {revision} was not acknowledged within {LIMIT_S} s")
+
+
+def test_the_first_revision_is_acknowledged_by_the_thread_with_time_and_server(database: Database) -> None:
+    store = SettingsStore(database, "10.0.0.1")
+    store.save(PAIR, "ann")
+    feed = SettingsFeed(store, reread_s=0.02)
+    feed.start()
+    began_s = time.time()
+    feed.acknowledged(1)
+    since_s, server = both_have(database, 1)
+    assert server == "server2" and since_s is not None and began_s - 1 <= since_s <= time.time() + 1
+    feed.stop()
+
+
+def test_a_later_revision_is_acknowledged_once_and_keeps_its_time(database: Database) -> None:
+    times = [100.0]
+    store = SettingsStore(database, "10.0.0.2", wall_s=lambda: times[0])
+    store.save(PAIR, "ann")
+    store.acknowledged(1)
+    store.save({"threshold": 6}, "bob")
+    feed = SettingsFeed(store, reread_s=30)
+    times[0] = 200.0
+    feed.acknowledged(2)
+    times[0] = 300.0
+    feed.acknowledged(2)
+    store.acknowledged(2)
+    assert both_have(database, 1) == (100.0, "server1") and both_have(database, 2) == (200.0, "server1")
+
+
+def test_a_revision_that_lost_against_another_of_its_number_is_not_called_acknowledged(database: Database) -> None:
+    store = SettingsStore(database, "10.0.0.1")
+    store.save(PAIR, "ann")
+    store.acknowledged(1)
+    assert store.adopt(store.document() | {"saved_at": time.time() + 5, "values": {**PAIR, "threshold": 7}})
+    found = revision_of(database, 1)
+    assert found is not None and not found.acknowledged and found.both_since_wall_s is None
+    feed = SettingsFeed(store, reread_s=30)
+    feed.acknowledged(1)
+    feed.read()
+    assert both_have(database, 1)[1] == "server2"
+
+
+def test_a_database_of_an_older_version_gets_the_new_table(tmp_path: pathlib.Path, database: Database) -> None:
+    SettingsStore(database).save(PAIR, "ann")
+    database.close()
+    with sqlite3.connect(tmp_path / "ft.sqlite3") as link:
+        link.execute("drop table ft_settings_both")
+    newer = SettingsStore(Database(str(database.url)), "10.0.0.1")
+    assert newer.current()[0] == 1
+    newer.acknowledged(1)
+    assert both_have(newer.database, 1)[1] == "server2"
+    newer.database.close()

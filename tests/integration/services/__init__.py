@@ -1,0 +1,1 @@
+"""Controllers against what they control: real agents, a real supervisord, real daemons."""
