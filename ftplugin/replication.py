@@ -25,7 +25,8 @@ class Replication:
 
     other: designation of the other server, "" while the addresses are not set. on_both: it has this revision.
     heard_wall_s: its last good answer to this server's agent. other_revision: what it then ran by. agent_silent: this
-    server's own agent does not tick, so nothing is sent or learned. timing_waits, places_wait: as in ``Preview``.
+    server's own agent does not tick, so nothing is sent or learned. redis_silent: whether it does is not known.
+    timing_waits, places_wait: as in ``Preview``.
     """
 
     revision: int
@@ -37,6 +38,7 @@ class Replication:
     heard_wall_s: float | None
     other_revision: int | None
     agent_silent: bool
+    redis_silent: bool
     timing_waits: bool
     places_wait: bool
 
@@ -48,7 +50,8 @@ def replication_of(ft: Portal) -> Replication:
     """Raises DatabaseUnreachable, SQLAlchemyError."""
     revision, settings = ft.settings.current()
     saved = revision_of(ft.database, revision) if revision else None
-    documents = ft.runtime.snapshot((AGENT, "view")).documents
+    snapshot = ft.runtime.snapshot((AGENT, "view"))
+    documents = snapshot.documents
     agent, view = documents.get(AGENT) or {}, documents.get("view") or {}
     now_s, me = ft.clock.now_s(), ft.designation(settings)
     age_s = agent_age_s(agent, ft.clock.boot_id, now_s)
@@ -65,6 +68,7 @@ def replication_of(ft: Portal) -> Replication:
         heard_wall_s=ft.clock.wall_s() - (now_s - heard_s) if isinstance(heard_s, (int, float)) else None,
         other_revision=None if silent else _said(view),
         agent_silent=silent,
+        redis_silent=snapshot.role is None,
         timing_waits=previous is not None and Timing.of(previous) != Timing.of(settings),
         places_wait=previous is not None and _moves(previous, settings),
     )

@@ -29,7 +29,7 @@ KEYWORDS = {"_": None, "N_": None, "translate": None, "ngettext": (1, 2), "trans
 KEYWORDS |= {"InputRequired": None}
 SENTENCES = (
     "prechecks.py",
-    "switch_story.py",
+    "switching/story.py",
 )  # their tables hold sentences that pages translate and commands print plain
 COMMENT = "Translators:"
 NOISE = rb'^"(POT-Creation-Date|PO-Revision-Date|Report-Msgid-Bugs-To|Last-Translator|Language-Team|Generated-By):.*\n'

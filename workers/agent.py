@@ -26,6 +26,8 @@ from .heartbeats import HeartbeatRing
 from .lease_keeper import LeaseKeeper
 from .orders import OrderTaker
 
+STATUS_LIMIT_S = 2.0  # of all services, unless one has a longer one
+
 
 class Agent(LeaseKeeper, OrderTaker):
     """One node's agent. ``on_tick``: told of each decided tick when all is done, for what is only shown."""
@@ -224,7 +226,8 @@ class Agent(LeaseKeeper, OrderTaker):
         if not services:
             readings: list[ServiceReading | None] = []
         else:
-            readings = self.ports.runner.side_by_side([s.status for s in services], 2.0)
+            limit_s = max(STATUS_LIMIT_S, *(s.status_limit_s for s in services))
+            readings = self.ports.runner.side_by_side([s.status for s in services], limit_s)
         self.services = tuple(r for r in readings if r is not None)
         record = self.ports.runtime.read_role()
         self.ports.runtime.publish(

@@ -102,9 +102,10 @@ class Chronicle:
 
     def found(self, stored: RoleRecord, valid: bool, remembered: bool) -> None:
         """The worker started and found this record. An active one whose lease is over ended while nobody wrote it down:
-        between its last renewal, at most a lease earlier, and its deadline; a boot ends it in any case. remembered: it is
-        the journal's, for Redis has lost it; the lease may have been renewed since it was kept, and then only this start
-        or the boot is certainly after the end."""
+        between its last renewal, at most a lease earlier, and its deadline; a boot ends it in any case.
+
+        remembered: it is the journal's, for Redis has lost it. The lease may have been renewed since it was kept, so
+        that only this start, or the boot, is certainly after the end."""
         clock = self._ports.clock
         if stored.role is Role.ACTIVE and not valid and stored.epoch:
             booted_s, same_boot = clock.wall_s() - clock.now_s(), stored.boot_id == clock.boot_id

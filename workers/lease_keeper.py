@@ -65,6 +65,8 @@ class LeaseKeeper(NodeRole):
         if quorum and not self._renew_votes(record.epoch, timing, timing.lease_s / 2):
             return False
         deadline_s = self._deadline_s(before_s, settings, timing)
+        if deadline_s <= before_s:
+            return False  # nothing was heard since this host may have stood still
         if self.ports.clock.now_s() >= self.deadline_s:
             return False  # it ran out while the voters were asked
         if not self._write_lease(record.epoch, deadline_s):
@@ -203,7 +205,7 @@ class LeaseKeeper(NodeRole):
         return lease_deadline_s(
             before_s=before_s,
             timing=timing,
-            connected_s=contact_s(lan.seen_s, memory.vouched_s),
+            connected_s=self._true_contact_s(contact_s(lan.seen_s, memory.vouched_s)),
             portal_s=self.ports.lan.portal_seen_s(),
             peer_heard=peer_is_heard(memory.peer_heard_s, before_s, timing),
         )

@@ -204,6 +204,7 @@ class ServicePort(Protocol):
     name: str
     start_limit_s: float
     stop_limit_s: float
+    status_limit_s: float
 
     def promote(self, epoch: int, lease_left_s: float) -> ServiceReading: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
-from ftplugin.core.lease import lease_deadline_s, next_epoch
+from ftplugin.core.lease import clocks_agree, lease_deadline_s, next_epoch
 from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.sequence import OnFailure, Step, StepName, promotion
@@ -43,6 +43,7 @@ class Promotion:
         self.confirmed = False
         self.epoch = 0
         self.deadline_s = 0.0
+        self.ahead_s: float | None = None  # of the wall clock, when the first lease was counted
 
     def go(self) -> dict[str, Any]:
         self.epoch = next_epoch(self.runner.highest_seen(self.order), self.me)
@@ -179,6 +180,7 @@ class Promotion:
 
     def _own(self, step: Step) -> str:
         self.runner.check(self.epoch)
+        self.ahead_s = self.ports.clock.wall_s() - self.ports.clock.now_s()
         self.deadline_s = self._first_deadline_s()
         if self.deadline_s <= self.ports.clock.now_s():
             raise StepFailed("this server has lost its LAN meanwhile")
@@ -201,6 +203,8 @@ class Promotion:
 
     def _role(self, step: Step) -> str:
         clock = self.ports.clock
+        if not clocks_agree(self.ahead_s, clock.wall_s(), clock.now_s()):
+            raise StepFailed("a clock of this server made a step since the votes were taken: it may have stood still")
         record = RoleRecord(
             role=Role.ACTIVE,
             phase=Phase.STARTING,
@@ -209,7 +213,7 @@ class Promotion:
             deadline_s=self.deadline_s,
             progress_s=clock.now_s(),
             since_wall_s=clock.wall_s(),
-            wall_ahead_s=clock.wall_s() - clock.now_s(),
+            wall_ahead_s=self.ahead_s,
         )
         return need(self.ports.runtime.write_role(record), "a higher epoch was seen meanwhile")
 

@@ -67,7 +67,3 @@ for _command in (settings, history, log, zip_logs, status, why, rules, *SWITCH_C
 def main() -> None:
     """Entry point of the console script ``ft``."""
     group(prog_name="ft")
-
-
-if __name__ == "__main__":
-    main()

@@ -53,6 +53,13 @@ def listed(problems: Sequence[Problem]) -> str:
     return "\n".join(f"{problem.field}: {problem.message}" for problem in problems)
 
 
+def said_why(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Callback of ``--reason``: blanks alone say nothing, and it is recorded."""
+    if not value.strip():
+        raise click.BadParameter("is empty; say why, it is recorded", context, parameter)
+    return value.strip()
+
+
 def actor_name() -> str:
     try:
         return f"{getpass.getuser()} (command line)"

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from .common import REFUSED, SOURCE, UNREACHABLE, WRONG, actor_name, fail, node_of, say
+from .common import REFUSED, SOURCE, UNREACHABLE, WRONG, actor_name, fail, json_option, node_of, say
 from ..history import export
 from ..history.story import Incident
 from ..history.query import QueryError, id_of, query_of
@@ -259,8 +259,9 @@ def _follow(node: Any, search: str, source: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=pathlib.Path))
 @click.option("--days", type=click.IntRange(1, 31), default=3, show_default=True, help="Today and the days before.")
 @click.option("--no-peer", is_flag=True, help="Without the other server's logs and history.")
+@json_option
 @click.pass_context
-def zip_logs(context: click.Context, file: pathlib.Path, days: int, no_peer: bool) -> None:
+def zip_logs(context: click.Context, file: pathlib.Path, days: int, no_peer: bool, as_json: bool) -> None:
     """Write logs, history, settings, status, the doctor's report and versions for support to FILE. No secret is in it."""
     from ..logs.support_zip import ZipError, make_zip
 
@@ -275,4 +276,5 @@ def zip_logs(context: click.Context, file: pathlib.Path, days: int, no_peer: boo
         fail(REFUSED, str(error))
     except OSError as error:
         fail(REFUSED, f"FILE: {file} cannot be written: {error.strerror}; give another place")
-    click.echo(f"Written: {file}")
+    document = {"file": str(file), "size_bytes": file.stat().st_size, "days": days, "peer": not no_peer}
+    say(document, as_json, [f"Written: {file}"])

@@ -96,6 +96,8 @@ def _where(found: Replication) -> str:
         return "nothing was saved yet"
     if found.on_both:
         return f"on {other} since {clock(found.since_wall_s)}" if found.since_wall_s else f"on {other}"
+    if found.redis_silent:
+        return f"not yet on {other}: the Redis of this server does not answer, so nothing newer is known"
     if found.agent_silent:
         return f"not yet on {other}: the agent of this server has not ticked lately"
     if found.other_revision is not None:

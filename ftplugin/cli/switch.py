@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask import Flask
 
-from .common import REFUSED, SOURCE, UNREACHABLE, WRONG, actor_name, fail, json_option, node_of, say
+from .common import REFUSED, SOURCE, UNREACHABLE, WRONG, actor_name, fail, json_option, node_of, said_why, say
 from ..core.terms import Designation
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _said(node: Portal, command: str, done: str, as_json: bool, **facts: Any) ->
 @click.command()
 @click.argument("target", type=click.Choice([str(d) for d in Designation]))
 @click.option("--expect", type=click.Choice([*map(str, Designation), "none"]), help="Refuse unless this one is active.")
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--reason", required=True, callback=said_why, help="Why; it is recorded.")
 @json_option
 @click.pass_context
 def switch(context: click.Context, target: str, expect: str | None, reason: str, as_json: bool) -> None:
@@ -74,7 +74,7 @@ def switch(context: click.Context, target: str, expect: str | None, reason: str,
 
 
 @click.command()
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--reason", required=True, callback=said_why, help="Why; it is recorded.")
 @click.option(
     "--checked", is_flag=True, help="The other server is switched off or cut off: I have checked it. No wait."
 )

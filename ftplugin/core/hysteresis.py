@@ -143,8 +143,10 @@ def _evidence(memory: Memory, view: ClusterView, timing: Timing) -> Memory:
     if view.peer is not None and view.peer.good:
         memory = replace(memory, peer_heard_s=view.peer.started_s)
         age_s = state.heard_asker_age_s
-        if state.role is Role.STANDBY and age_s is not None and age_s <= timing.interval_s:
-            memory = replace(memory, vouched_s=view.peer.started_s)
+        if state.role is Role.STANDBY and age_s is not None:
+            # heard within T counts as of now; two ticks of one phase make it a little more, which must not cost a whole T
+            vouched_s = view.peer.started_s - max(0.0, age_s - timing.interval_s)
+            memory = replace(memory, vouched_s=max(vouched_s, memory.vouched_s or vouched_s))
     return memory
 
 

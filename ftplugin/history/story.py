@@ -230,9 +230,7 @@ def _incident(
     )
 
 
-def _measures(
-    clocks: Clocks, lines: _Lines, low_s: float, high_s: float, now_s: float
-) -> tuple[Measured, Measured]:
+def _measures(clocks: Clocks, lines: _Lines, low_s: float, high_s: float, now_s: float) -> tuple[Measured, Measured]:
     why, stepped = "", clocks.stepped(low_s - GAP_S, high_s)
     if lines.peer is None:
         why = "the other server's records could not be read"

@@ -29,6 +29,7 @@ def blank(place: Designation, settings: Settings, *, here: bool) -> dict[str, An
         "word": "error",
         "status": ERROR,
         "detail": "",
+        "starting": False,
         "progress": 0,
         "total": 0,
     }
@@ -73,6 +74,7 @@ def peer(view: Mapping[str, Any], problem: str, services: Mapping[str, Any]) -> 
 def _active(phase: Phase, services: Mapping[str, Any], detail: str) -> dict[str, Any]:
     shown: dict[str, Any] = {"word": "active", "status": ACTIVE, "detail": detail}
     if phase is Phase.STARTING:
+        shown["starting"] = True
         readings = [mapping(reading) for reading in services.values()]
         shown["progress"] = sum(count(reading.get("progress")) for reading in readings)
         shown["total"] = sum(count(reading.get("total")) for reading in readings)

@@ -24,7 +24,7 @@ def N_(text: str) -> str:
 ORDER = "order"  # the last order given at this server
 TAKEN_S_MAX = 25.0  # an order that nobody took by then has expired
 HANDED_S_MAX = 300.0
-RUNNING, ENDED = ("waiting", "running", "handed over"), ("done", "failed", "refused", "lost", "unknown")
+RUNNING, ENDED = ("waiting", "running", "starting", "handed over"), ("done", "failed", "refused", "lost", "unknown")
 GAP_STEPS = (
     "fence",
     "wait",
@@ -70,7 +70,9 @@ def story_of(ft: Portal, switch_id: str) -> dict[str, Any] | None:
         return None
     status = status_of(ft)
     since_s = _age_s(ft, order)
-    state = _state(own, manual, order, status, since_s)
+    target = _target(own, order, status)
+    starting = next((s for s in status["servers"] if s["designation"] == target and _is_starting(s)), None)
+    state = _state(own, manual, order, status, since_s, starting)
     steps = own.get("steps")
     if not own and order and order.get("target") != status["designation"]:
         steps = _own_part(ft, live, order)
@@ -82,7 +84,9 @@ def story_of(ft: Portal, switch_id: str) -> dict[str, Any] | None:
         "ended": state in ENDED,
         "rule": text(own.get("rule") or order.get("rule"), 20),
         "kind": text(own.get("kind"), 20),
-        "target": text(order.get("target"), 20) or (status["designation"] if own.get("kind") == "promote" else ""),
+        "target": target,
+        "progress": starting["progress"] if starting else 0,
+        "total": starting["total"] if starting else 0,
         "actor": text(own.get("actor") or order.get("actor"), 200),
         "reason": text(own.get("reason") or order.get("reason"), 500),
         "detail": text(own.get("detail") or manual.get("detail"), 1000),
@@ -105,19 +109,33 @@ def _state(
     order: Mapping[str, Any],
     status: Mapping[str, Any],
     since_s: float | None,
+    starting: Mapping[str, Any] | None,
 ) -> str:
     if own:
         outcome = own.get("outcome")
         if outcome == "done":
-            return "done"
-        return "running" if outcome in ("running", "") else "failed"
+            return "starting" if starting else "done"
+        if outcome not in ("running", ""):
+            return "failed"
+        return "starting" if starting else "running"
     if manual.get("outcome") == "refused":
         return "refused"
     if manual.get("outcome") == "handed over":
         if status["active"] is not None and status["active"] == order.get("target"):
-            return "done"
+            return "starting" if starting else "done"
         return "handed over" if since_s is not None and since_s < HANDED_S_MAX else "unknown"
     return "waiting" if since_s is not None and since_s < TAKEN_S_MAX else "lost"
+
+
+def _target(own: Mapping[str, Any], order: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """The server that is to become active; empty when that is not known."""
+    here = str(status["designation"] or "") if own.get("kind") == "promote" else ""
+    return text(order.get("target"), 20) or here
+
+
+def _is_starting(server: Mapping[str, Any]) -> bool:
+    """It has the role, and not every service of it is ready."""
+    return server["word"] == "active" and server["starting"] is True
 
 
 def _age_s(ft: Portal, order: Mapping[str, Any]) -> float | None:

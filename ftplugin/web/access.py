@@ -105,8 +105,11 @@ def actor_name() -> str:
         from flask_login import current_user
 
         return str(current_user.get_id())[:100]
-    name = request.remote_user or (request.authorization.username if request.authorization else None)
-    return (name or f"administrator at {request.remote_addr}")[:100]
+    if request.remote_user:
+        return request.remote_user[:100]
+    if request.authorization and request.authorization.username:  # the portal may not have checked it: not alone
+        return f"{request.authorization.username[:60]} (HTTP log-in from {request.remote_addr})"
+    return f"administrator at {request.remote_addr}"
 
 
 def protect(response: Response) -> Response:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, StringField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import DataRequired, InputRequired, Length
 
 from ftplugin.standing import MINUTES_MAX, OrderError
 
+from .i18n import N_
+
 REASON_CHARS_MAX = 500
+_said_why = DataRequired(N_("Say why; it is recorded."))  # blanks alone say nothing
 
 
 class SafeForm(FlaskForm):  # type: ignore[misc]
@@ -23,13 +26,13 @@ class SwitchForm(SafeForm):
 
     target = HiddenField()
     expected_active = HiddenField()
-    reason = StringField("Reason", validators=[InputRequired("Say why; it is recorded."), Length(max=REASON_CHARS_MAX)])
+    reason = StringField("Reason", validators=[_said_why, Length(max=REASON_CHARS_MAX)])
 
 
 class ForceForm(SafeForm):
     """A forced takeover of this server (M2). The name typed is compared with the server's own by the view."""
 
-    reason = StringField("Reason", validators=[InputRequired("Say why; it is recorded."), Length(max=REASON_CHARS_MAX)])
+    reason = StringField("Reason", validators=[_said_why, Length(max=REASON_CHARS_MAX)])
     typed = StringField(
         "Name of this server", validators=[InputRequired("Type the name of this server."), Length(max=40)]
     )

@@ -163,6 +163,8 @@ def _plain(text: str, code: int) -> Response:
 
 
 def _unreadable() -> str:
+    if portal().designation() is None:
+        return _("There is no history before this server knows which one it is: enter both addresses in the settings.")
     return _("The history cannot be read: the database of this server did not answer. Try again in a minute.")
 
 

@@ -71,8 +71,8 @@ def resume() -> Any:
     """End the pause on both servers."""
     return press_button(
         lambda ft: ft.end(PAUSE),
-        "automatic switching resumed",
-        "The database did not take it; the pause goes on.",
+        N_("automatic switching resumed"),
+        N_("The database %(url)s did not take it; the pause goes on. Look at its disk and lock, then try again."),
         "resume",
     )
 
@@ -106,17 +106,17 @@ def ordered_text(ft: Portal, target: str | None, actor: str, reason: str) -> str
     order = new_order(Designation(target), me, actor, f"drain of {me}: {reason}")
     refused = ft.producer.switch(order)
     if refused:
-        return f" It is still active: the switchover was not ordered ({refused}). Switch over by hand."
+        return _(" It is still active: the switchover was not ordered (%(why)s). Switch over by hand.", why=refused)
     note_order(ft, order)
-    return f" A switchover to {target} is ordered."
+    return _(" A switchover to %(target)s is ordered.", target=target)
 
 
 def undrain() -> Any:
     """Make this server eligible again."""
     return press_button(
         lambda ft: ft.end(DRAIN),
-        "drain of this server ended",
-        "The database did not take it; the drain goes on.",
+        N_("drain of this server ended"),
+        N_("The database %(url)s did not take it; the drain goes on. Look at its disk and lock, then try again."),
         "",
         ".switching",
     )

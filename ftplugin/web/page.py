@@ -13,6 +13,7 @@ from ftplugin.switching.telling import tell_peer
 
 from .access import actor_name
 from .forms import ActionForm
+from .i18n import translate as _
 
 
 def show(template: str, code: int = 200, **values: Any) -> Response:
@@ -32,18 +33,21 @@ def clock(wall_s: object) -> str:
 def csrf_text(form: Any) -> str:
     if not form.csrf_token.errors:
         return ""
-    return f"Nothing was done: the form was too old or came from elsewhere ({form.csrf_token.errors[0]}). Try again."
+    why = form.csrf_token.errors[0]
+    return _("Nothing was done: the form was too old or came from elsewhere (%(why)s). Try again.", why=why.rstrip("."))
 
 
 def press_button(done: Callable[[Portal], bool], text: str, failed: str, command: str, back: str = ".index") -> Any:
-    """``command``: what the switch worker tells the other server, since this counts for both; "" for what does not."""
+    """``text``, ``failed``: marked for translation. ``command``: what the switch worker tells the other server, since this
+    counts for both; "" for what does not."""
     ft, form = portal(), ActionForm()
     if not form.validate_on_submit():
         flash(csrf_text(form), "ft-error")
     elif done(ft):
         ft.report.line(SOURCE, f"{text} by {actor_name()}")
         told = tell_peer(ft, command, actor_name()) if command else ""
-        flash(f"Done: {text}." + (f" The other server was not told: {told}." if told else ""), "ft")
+        said = _(" The other server was not told: %(why)s.", why=told) if told else ""
+        flash(_("Done: %(what)s.", what=_(text)) + said, "ft")
     else:
-        flash(failed, "ft-error")
+        flash(_(failed, url=ft.database.shown_url), "ft-error")
     return redirect(url_for(back))

@@ -15,12 +15,14 @@ from ftplugin.switching.story import note_order, story_of
 
 from .access import Route, actor_name
 from .forms import ForceForm, SwitchForm
+from .i18n import N_
 from .i18n import translate as _
 from .page import csrf_text, press_button, show
 
 RUNNING_MS, ENDED_MS = 700, 5000
 SWITCH_ID_CHARS_MAX = 64
 MARK = "X-FT-Status"  # what ft.js takes for a fragment of ours
+PERIOD = "X-FT-Refresh-Ms"  # how long ft.js waits before it asks again
 
 
 def _designation(text: str | None) -> Designation:
@@ -92,13 +94,17 @@ def switch_run(switch_id: str) -> Response:
 
 def switch_steps(switch_id: str) -> Response:
     """Its part that refreshes itself."""
-    response = show("_switch_steps.html", **_story(switch_id))
+    values = _story(switch_id)
+    response = show("_switch_steps.html", **values)
     response.headers[MARK] = "1"
+    response.headers[PERIOD] = str(values["refresh_ms"])
     return response
 
 
 def _story(switch_id: str) -> dict[str, Any]:
     story = story_of(portal(), switch_id) if len(switch_id) <= SWITCH_ID_CHARS_MAX else None
+    if story is None and portal().runtime.read_role() is None:
+        abort(503, _("The Redis of this server does not answer: how this switch stands is not known now."))
     if story is None:
         abort(404, _("This server knows no switch with this number; see its journal on the other server."))
     return {"story": story, "status": story["status"], "refresh_ms": ENDED_MS if story["ended"] else RUNNING_MS}
@@ -155,8 +161,8 @@ def release_hold() -> Any:
     """End the hold of B1 and F2 that a switchover left (M1), on both servers."""
     return press_button(
         lambda ft: ft.journal.set_manual_hold(False),
-        "manual hold released",
-        "The database did not take it; the hold is still on.",
+        N_("manual hold released"),
+        N_("The database %(url)s did not take it; the hold is still on. Look at its disk and lock, then try again."),
         "release_hold",
     )
 
@@ -165,8 +171,8 @@ def acknowledge_freeze() -> Any:
     """Let automatic switches go on after the flap budget was used up (spec 5.6)."""
     return press_button(
         _acknowledged,
-        "freeze acknowledged",
-        "The Redis of this server did not take it; the freeze is still on.",
+        N_("freeze acknowledged"),
+        N_("The Redis of this server did not take it; the freeze is still on. Look at that Redis, then try again."),
         "acknowledge_freeze",
     )
 

@@ -526,7 +526,7 @@ class SimJournal(_Base):
 
 class SimService(_Base):
     name = "cti"
-    start_limit_s, stop_limit_s = 20.0, 0.3
+    start_limit_s, stop_limit_s, status_limit_s = 20.0, 0.3, 2.0
 
     @property
     def service(self) -> Any:

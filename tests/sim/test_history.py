@@ -91,7 +91,10 @@ def tell(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 CRASH = (
     "settings T=1 t=1 N=3\nat 0 boot both\nby 10 active server1\nat 20 crash server1\nat 60 boot server1\nuntil 80\n"
 )
-KILLED = "settings T=1 t=1 N=3\nat 0 boot both\nby 10 active server1\nat 40 kill server1 all for 35\nuntil 110\n"
+KILLED = (
+    "settings T=1 t=1 N=3\nat 0 boot both\nby 10 active server1\nat 40 kill server1 {late} for 36\n"
+    "at 40 kill server1 {early} for 35\nuntil 110\n"
+)
 ISOLATED = "settings T=1 t=1 N=3\nat 0 boot both\nby 10 active server1\nat 20 lan_cut server1 for 30\nuntil 80\n"
 SWITCH = "settings T=1 t=1 N=3\nat 0 boot both\nby 10 active server1\nat 20 switchover server2 at server1\nuntil 60\n"
 SPLIT = "settings T=1 t=1 N=3\nat 0 boot both\nby 10 active server1\nat 20 link_cut server1 for 15\nuntil 80\n"
@@ -122,11 +125,13 @@ def test_seconds_with_none_and_with_two_active_are_what_they_were(
 
 @pytest.mark.parametrize("ahead", [0.0, 40.0])
 @pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("first", ["tick", "switch"])
 def test_a_node_killed_as_a_whole_ended_after_it_was_last_heard_and_not_with_its_last_record(
-    tell: Any, seed: int, ahead: float
+    tell: Any, seed: int, ahead: float, first: str
 ) -> None:
     """Its host goes on and its Redis is lost: all that it finds again is how it once became active, 30 s before."""
-    told = tell(KILLED, seed, ahead)
+    late = "switch" if first == "tick" else "tick"
+    told = tell(KILLED.format(early=f"redis+guard+portal+service+{first}", late=late), seed, ahead)
     none_s, _ = told.truth(35, 109)
     assert none_s > 2, "nobody was active for some seconds"
     here = told.part(S2)

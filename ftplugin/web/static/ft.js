@@ -102,7 +102,10 @@
     var limit = setTimeout(function () { stop.abort(); }, Math.max(3000, period));
     fetch(box.dataset.url, { credentials: "same-origin", redirect: "manual", signal: stop.signal, cache: "no-store" })
       .then(function (answer) {
-        if (answer.ok && answer.headers.get("X-FT-Status")) { return answer.text().then(found); }
+        if (answer.ok && answer.headers.get("X-FT-Status")) {
+          period = Number(answer.headers.get("X-FT-Refresh-Ms")) || period;
+          return answer.text().then(found);
+        }
         if (answer.ok || answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403) {
           lost(box.dataset.out, "", true);
         } else {

@@ -38,20 +38,19 @@ META = """<?xml version="1.0"?>
 </resource-agent>"""
 PROMOTABLE = '<action name="promote" timeout="20s"/><action name="demote" timeout="20s"/>'
 
-# a file says how each action ends: "3" an exit code, "hang"; without one it works, with the state in another file
+# a file says how each action ends: "3" an exit code, "hang", "slow"; without one it works, with the state in another file
 SCRIPT = """#!/bin/sh
 folder=$OCF_RESKEY_folder
 [ "$1" = meta-data ] && exec cat <<'END'
 @META@
 END
 env >"$folder/environ.$1"
+state=$(cat "$folder/state" 2>/dev/null)
 if [ -e "$folder/$1" ]; then
   manner=$(cat "$folder/$1")
   if [ "$manner" = hang ]; then sleep 60 & echo $! >"$folder/child"; wait; fi
-  echo "told to fail"
-  exit "$manner"
+  if [ "$manner" = slow ]; then sleep 0.5; else echo "told to fail"; exit "$manner"; fi
 fi
-state=$(cat "$folder/state" 2>/dev/null)
 case "$1" in
 start) [ -n "$state" ] || echo started >"$folder/state";;
 stop) rm -f "$folder/state";;

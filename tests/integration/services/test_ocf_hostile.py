@@ -129,9 +129,35 @@ def test_demote_that_hangs_leaves_time_for_the_stop(promotable: Agent) -> None:
     service.promote(4, 2.5)
     becomes(service, S.ACTIVE)
     promotable.does("demote", "hang")
+    promotable.does("stop", "slow")
     began_s = time.monotonic()
     assert service.demote(5).state is S.DEAD
     assert time.monotonic() - began_s < 2.6 and promotable.state == ""
+
+
+def test_promotable_agent_that_neither_demotes_nor_stops_may_still_own(promotable: Agent) -> None:
+    service = promotable.service()
+    service.promote(4, 2.5)
+    becomes(service, S.ACTIVE)
+    for action in ("demote", "stop", "monitor"):
+        promotable.does(action, "1")
+    reading = service.demote(5)
+    assert reading.state is S.UNKNOWN and "stop failed: exit 1 (OCF_ERR_GENERIC)" in reading.detail
+
+
+def test_status_asked_before_a_demotion_is_not_told_after_it(agent: Agent) -> None:
+    service = agent.service()
+    service.promote(4, 2.5)
+    becomes(service, S.ACTIVE)
+    agent.does("monitor", "slow")
+    (agent.folder / "environ.monitor").unlink()
+    said: list[S] = []
+    asker = threading.Thread(target=lambda: said.append(service.status().state))
+    asker.start()
+    wait_until(lambda: (agent.folder / "environ.monitor").exists(), 3, "monitor has looked")
+    assert service.demote(5).state is S.STANDBY
+    asker.join(10)
+    assert said == [S.STANDBY]
 
 
 def test_hung_monitor_is_unknown_within_its_limit(agent: Agent) -> None:
@@ -207,12 +233,14 @@ def test_start_as_standby_is_seen_by_the_other_processes_and_owns_nothing(promot
 
 
 def test_promotion_ends_a_start_as_standby_and_starts_it_itself(promotable: Agent) -> None:
-    service = promotable.service()
+    service = promotable.service(start_limit_s=30.0)
     promotable.does("start", "hang")
     service.restart(False)
+    child = int(wait_until(lambda: (f := promotable.folder / "child").exists() and f.read_text().strip(), 5))
     promotable.does("start", None)
     service.promote(4, 2.5)
     becomes(service, S.ACTIVE)
+    wait_until(lambda: not alive(child), 2, "no two starts at a time")
 
 
 # --- refused where it is read

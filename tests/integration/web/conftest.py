@@ -133,8 +133,10 @@ class Site:
         document = {"ok": ok, "checked_s": clock.now_s() - age_s, "boot_id": clock.boot_id, "failed": list(failed)}
         assert self.portal.runtime.publish("health", document)
 
-    def peer(self, role: Role = Role.STANDBY, cause: str = "ok", lease_left_s: float = 20.0) -> None:
-        state = {"designation": "server2", "role": str(role), "phase": "ready", "lease_left_s": lease_left_s}
+    def peer(
+        self, role: Role = Role.STANDBY, cause: str = "ok", lease_left_s: float = 20.0, phase: str = "ready"
+    ) -> None:
+        state = {"designation": "server2", "role": str(role), "phase": phase, "lease_left_s": lease_left_s}
         view = {
             "peer": {"cause": cause, "state": state if cause == "ok" else None},
             "vip": {"destination": "self", "peer_state": None},

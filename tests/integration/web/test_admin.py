@@ -199,7 +199,10 @@ def test_decision_vip_delays_and_the_last_switch_are_shown(browser: Browser) -> 
     assert journal.step("1", 0, StepResult(step="fence", outcome="ok", duration_s=0.5, detail=EVIL))
     assert journal.end("1", "done", Role.ACTIVE, EVIL)
     text = browser.page()
-    assert "<b>F1</b>" in text and "<td>fence</td><td>ok</td><td>0.50 s</td>" in text
+    assert (
+        "<b>F1</b>" in text
+        and '<th scope="row">fence</th><td data-label="Result">ok</td><td data-label="Duration">0.50 s</td>' in text
+    )
     assert "until healed (no VIP test, no witness)" in text and "163.0 s, at worst" in text
     assert EVIL not in text and html.escape(EVIL) in text
 

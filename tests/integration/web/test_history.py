@@ -71,6 +71,27 @@ def test_the_detail_tells_evidence_steps_and_both_logs_in_true_order(pair: Pair)
     ]
 
 
+def test_every_cell_of_the_steps_carries_its_heading_for_a_phone(pair: Pair) -> None:
+    text = page(pair.own, f"{HISTORY}/{a_failover(pair, an_hour_ago())}")
+    steps = text.split("<tbody>")[1].split("</tbody>")[0]
+    assert re.findall(r"<td[^>]*>", steps) == [f'<td data-label="{name}">' for name in ("Result", "Duration", "Detail")]
+
+
+def test_while_the_killed_server_is_down_the_time_with_none_active_is_bounded_by_when_it_was_last_heard(
+    pair: Pair,
+) -> None:
+    at_s = an_hour_ago()
+    keep(pair.own, "role_found", at_s - 900, active=False)
+    switch_id = journal(pair.own, at_s + 5)
+    keep(pair.own, "evidence", at_s + 5, switch_id=switch_id, bad_streak=3, heard_active_age_s=4.5)
+    keep(pair.own, "active_begun", at_s + 7, epoch=5, since_wall_s=at_s + 6.8)
+    pair.own.role(Role.ACTIVE, epoch=5)
+    pair.stop()
+    text = page(pair.own)
+    assert "Incomplete" in text and 'None active">at most 6.3 s<' in text, text
+    assert "Two active\">not known (the other server's records could not be read)" in text, text
+
+
 def test_a_clock_that_is_far_out_moves_the_other_server_s_lines_and_times(pair: Pair, monkeypatch: Any) -> None:
     by_s, at_s = 25.0, an_hour_ago()
     monkeypatch.setattr(pair.peer.portal.clock, "wall_s", lambda: time.time() + by_s)  # a clock, the port for it

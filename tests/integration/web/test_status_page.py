@@ -184,7 +184,7 @@ def test_a_live_update_in_the_fullest_state_stays_small(browser: Browser) -> Non
         "ft-refused-server2",
     ):
         assert f'id="{part}"' in page, part
-    assert page.count("<rect") == 80 and page.count("<td>ok</td>") == 9
+    assert page.count("<rect") == 80 and page.count('<td data-label="Result">ok</td>') == 9
     head = sum(len(f"{name}: {value}\r\n") for name, value in answer.headers)
     assert len(answer.data) + head < WIRE_BYTES_MAX, (len(answer.data), head, len(page))
     assert answer.headers["Content-Encoding"] == "gzip" and "Accept-Encoding" in answer.headers["Vary"]

@@ -12,7 +12,7 @@ import pytest
 
 from ftplugin import FaultTolerance
 from ftplugin.core.records import StepResult
-from ftplugin.core.terms import Role
+from ftplugin.core.terms import Phase, Role
 from ftplugin.prechecks import Blocked
 
 from .conftest import MakeSite, Site
@@ -280,6 +280,51 @@ def test_a_switchover_to_this_server_is_followed_from_order_to_end(browser: Brow
     site.peer(Role.STANDBY)
     end = end_of(browser, switch_id)
     assert end.startswith("Done: server1 is active since") and "At most 1.3 s without an active server." in end
+
+
+def test_a_role_that_has_moved_is_not_done_before_its_services_are_ready(browser: Browser) -> None:
+    site = browser.site
+    site.role(Role.ACTIVE)
+    switch_id = ordered(browser, "server2", "server1")
+    manual = {"switch_id": switch_id, "outcome": "handed over", "detail": "", "at_wall_s": time.time()}
+    site.portal.runtime.publish("manual", manual)
+    site.role(Role.STANDBY, epoch=7)
+    site.peer(Role.ACTIVE, phase="starting")
+    end = end_of(browser, switch_id)
+    assert end == "The role has moved to server2; its services are starting."
+    page = browser.page(f"{ADMIN}switch/{switch_id}")
+    assert "ft-note ft-warn" in page and 'data-refresh-ms="700"' in page, "it goes on asking"
+    heard_service(site, progress=3, total=8)
+    assert end_of(browser, switch_id) == "The role has moved to server2; its services are starting: 3 of 8 ready."
+    site.peer(Role.ACTIVE)
+    assert end_of(browser, switch_id) == "Done: server2 is active."
+
+
+def test_a_role_that_has_moved_here_says_which_service_is_starting(browser: Browser) -> None:
+    site = browser.site
+    site.role(Role.STANDBY)
+    site.peer(Role.ACTIVE)
+    switch_id = ordered(browser, "server1", "server2")
+    publish_switch(site, switch_id, step="service cti", detail="3/8")
+    assert end_of(browser, switch_id) == "Running: service cti (3/8)"
+    site.role(Role.ACTIVE, epoch=6, phase=Phase.STARTING)
+    site.peer(Role.STANDBY)
+    reading = {"state": "starting", "progress": 3, "total": 8, "detail": ""}
+    site.portal.runtime.publish("services", {"cti": reading})
+    end = end_of(browser, switch_id)
+    assert end.startswith("The role has moved to server1; its services are starting: 3 of 8 ready."), end
+    assert end.endswith("Running: service cti (3/8)")
+    publish_switch(site, switch_id, outcome="done", step="")
+    site.role(Role.ACTIVE, epoch=6)
+    assert end_of(browser, switch_id).startswith("Done: server1 is active since")
+
+
+def heard_service(site: Site, **changes: Any) -> None:
+    """The other server has told how far its service is."""
+    clock = site.portal.clock
+    reading = {"state": "starting", "progress": 0, "total": 0, "detail": "", **changes}
+    word = {"status": {"services": {"cti": reading}}, "at_s": clock.now_s(), "boot_id": clock.boot_id}
+    assert site.portal.runtime.publish("peer_status", word)
 
 
 def test_a_failed_step_is_named_with_who_is_active_and_what_to_do(browser: Browser) -> None:

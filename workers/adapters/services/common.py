@@ -37,6 +37,7 @@ class Service(Protocol):
     name: str
     start_limit_s: float
     stop_limit_s: float
+    status_limit_s: float
 
     def promote(self, epoch: int, lease_left_s: float) -> ServiceReading: ...
 

@@ -86,18 +86,18 @@ class ForeignService:
     def __init__(self, common: Common, inner: Any) -> None:
         self.name, self._inner = common.name, inner
         self.start_limit_s, self.stop_limit_s = common.start_limit_s, common.stop_limit_s
-        self._status_limit_s = common.status_limit_s
+        self.status_limit_s = common.status_limit_s
         self._pool = DaemonPool(THREADS_MAX)
 
     def promote(self, epoch: int, lease_left_s: float) -> ServiceReading:
         """Begin to own: the start goes on beside it, the call itself has the status limit."""
-        return self._call(partial(self._inner.promote, epoch, lease_left_s), self._status_limit_s)
+        return self._call(partial(self._inner.promote, epoch, lease_left_s), self.status_limit_s)
 
     def demote(self, epoch: int) -> ServiceReading:
         return self._call(partial(self._inner.demote, epoch), self.stop_limit_s)
 
     def status(self) -> ServiceReading:
-        return self._call(self._inner.status, self._status_limit_s)
+        return self._call(self._inner.status, self.status_limit_s)
 
     def restart(self, own: bool) -> ServiceReading:
         return self._call(partial(self._inner.restart, own), self.stop_limit_s)

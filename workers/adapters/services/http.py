@@ -48,7 +48,7 @@ class HttpService:
             raise ValueError(f"url: must be http://address:port or https://address:port (got {url!r})")
         if not isinstance(token, str) or not token.isprintable():
             raise ValueError("token: must be a line of text")
-        self.name, self._call_limit_s = common.name, common.status_limit_s
+        self.name, self.status_limit_s = common.name, common.status_limit_s
         self.start_limit_s, self.stop_limit_s = common.start_limit_s, common.stop_limit_s
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._path = parts.path.rstrip("/")
@@ -103,7 +103,7 @@ class HttpService:
                 method,
                 self._url,
                 self._path + path,
-                limit_s=min(limit_s, self._call_limit_s),
+                limit_s=min(limit_s, self.status_limit_s),
                 headers=headers,
                 body=None if body is None else json.dumps(body).encode(),
                 bytes_max=BYTES_MAX,

@@ -131,7 +131,7 @@ class SupervisordService:
         self._supervisor = Supervisor(url, user, password)
         self.name = common.name
         self.start_limit_s, self.stop_limit_s = common.start_limit_s, common.stop_limit_s
-        self._status_limit_s = common.status_limit_s
+        self.status_limit_s = common.status_limit_s
         self._program = program
         self._shared = StartFile(common.start_file, common.name)
         self._lock = threading.Lock()
@@ -177,7 +177,7 @@ class SupervisordService:
                 return self._reading(ServiceState.UNKNOWN, detail)
             self._epoch = epoch
             try:
-                self._supervisor.call("startProcess", self._program, False, limit_s=self._status_limit_s)
+                self._supervisor.call("startProcess", self._program, False, limit_s=self.status_limit_s)
             except xmlrpc.client.Fault as fault:
                 if fault.faultCode != ALREADY_STARTED:
                     return self._reading(ServiceState.DEAD, f"start failed: {fault.faultString}")
@@ -186,7 +186,7 @@ class SupervisordService:
             if self._shared.demotion() != demotion:  # this process stood still between its look and its order
                 self._halt(time.monotonic() + self.stop_limit_s)
                 return self._reading(ServiceState.UNKNOWN, "refused: it was demoted meanwhile")
-            return self._ask(self._status_limit_s)
+            return self._ask(self.status_limit_s)
 
     def demote(self, epoch: int) -> ServiceReading:
         """Stop it within ``stop_limit_s`` seconds. Refused below the last epoch of this process."""
@@ -204,7 +204,7 @@ class SupervisordService:
 
     def status(self) -> ServiceReading:
         """What supervisord says of it, within ``status_limit_s`` seconds."""
-        return self._ask(self._status_limit_s)
+        return self._ask(self.status_limit_s)
 
     def restart(self, own: bool) -> ServiceReading:
         """Stop what is left of it: promote, with its epoch, is what starts."""
@@ -222,7 +222,7 @@ class SupervisordService:
             try:
                 if not taken:
                     self._supervisor.call(
-                        "stopProcess", self._program, False, limit_s=min(left_s, self._status_limit_s)
+                        "stopProcess", self._program, False, limit_s=min(left_s, self.status_limit_s)
                     )
                     taken = True
             except xmlrpc.client.Fault as fault:
@@ -230,7 +230,7 @@ class SupervisordService:
                 trouble = "" if taken else fault.faultString
             except NoAnswer as error:
                 trouble = str(error)
-            reading = self._ask(min(deadline_s - time.monotonic(), self._status_limit_s))
+            reading = self._ask(min(deadline_s - time.monotonic(), self.status_limit_s))
             if reading.state in (ServiceState.STANDBY, ServiceState.DEAD):
                 return reading
             taken = taken and reading.state is not ServiceState.ACTIVE

@@ -1,0 +1,5 @@
+"""``python -m ftplugin.cli``."""
+
+from . import main
+
+main()
