@@ -39,8 +39,14 @@ Layout = str | Callable[[str, str, str], str]
 class Portal:
     """Everything one mounted portal works with; ``current_app.extensions["ftplugin"]``."""
 
-    def __init__(self, config: NodeConfig, authorize: Authorize | None = None, layout: Layout = "") -> None:
-        self.config, self.authorize, self.layout = config, authorize, layout
+    def __init__(
+        self,
+        config: NodeConfig,
+        authorize: Authorize | None = None,
+        layout: Layout = "",
+        actor: Callable[[], str] | None = None,
+    ) -> None:
+        self.config, self.authorize, self.layout, self.actor = config, authorize, layout, actor
         self.version = __version__
         self.clock = SystemClock()
         self.keys = Keys(config.prefix)
@@ -137,6 +143,8 @@ class FaultTolerance:
     prefix, its checks and its headers. Monitor and node API stay at FT_URL_PREFIX, where balancers and the peer ask.
     layout: a template of the portal with the blocks ``title``, ``head`` and ``content``, or a function that gets these
     three as markup and returns the whole page; the pages are shown inside it. Empty: they stand alone.
+    actor: the name under which what the user does is recorded; without it Flask-Login's ``get_id()``, which many portals
+    make a number.
     """
 
     def __init__(
@@ -146,8 +154,9 @@ class FaultTolerance:
         *,
         blueprint: Blueprint | None = None,
         layout: Layout = "",
+        actor: Callable[[], str] | None = None,
     ) -> None:
-        self._authorize, self._blueprint, self._layout = authorize, blueprint, layout
+        self._authorize, self._blueprint, self._layout, self._actor = authorize, blueprint, layout, actor
         self._prechecks = Hooks()
         if app is not None:
             self.init_app(app)
@@ -159,6 +168,7 @@ class FaultTolerance:
         *,
         blueprint: Blueprint | None = None,
         layout: Layout = "",
+        actor: Callable[[], str] | None = None,
     ) -> None:
         """Mount into ``app``; what is given here comes before what the constructor got.
 
@@ -171,7 +181,8 @@ class FaultTolerance:
             )
         from .cli import group
 
-        portal = Portal(NodeConfig.of(app.config), authorize or self._authorize, layout or self._layout)
+        rights, name = authorize or self._authorize, actor or self._actor
+        portal = Portal(NodeConfig.of(app.config), rights, layout or self._layout, name)
         portal.prechecks = self._prechecks
         app.extensions[NAME] = portal
         _add_urls(app, portal.config, blueprint or self._blueprint)

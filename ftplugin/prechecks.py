@@ -135,7 +135,11 @@ def prechecks(
 ) -> list[PreCheck]:
     """Every line for a switchover to ``target``, those of the portal last. ``expected``: who was active as the user saw it."""
     documents = ft.runtime.fetch_many(("view", "agent"))
-    found = own_checks(status, target, expected, ft.settings.cached()[1], documents["view"], documents["agent"])
+    settings = ft.settings.cached()[1]
+    if status["problem"]:  # nothing is known now, so nothing may be called ok
+        found = [_order(status, target, expected), *_holding(status), _duration(settings, status)]
+    else:
+        found = own_checks(status, target, expected, settings, documents["view"], documents["agent"])
     return found + ft.prechecks.run(app, target, status)
 
 

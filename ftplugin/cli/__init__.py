@@ -19,8 +19,13 @@ from .settings import settings
 from .status import rules, status, why
 from .switch import COMMANDS as SWITCH_COMMANDS
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 refused, the message says why; 2 wrong usage or configuration; 3 Redis or database not "
+    "reachable. Where a command means something else, its own --help says so."
+)
 
-@click.group(name="ft", help="Hot standby: status, switchover, settings, log.")
+
+@click.group(name="ft", help="Hot standby: status, switchover, settings, log.", epilog=EXIT_CODES)
 def group() -> None:
     """The command group, also mounted as ``flask ft``."""
 

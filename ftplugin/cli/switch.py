@@ -31,6 +31,10 @@ def _app(context: click.Context) -> Flask:
         return Flask(__name__)
 
 
+def _parameter(context: click.Context, name: str) -> click.Parameter:
+    return next(parameter for parameter in context.command.params if parameter.name == name)
+
+
 def _said(node: Portal, command: str, done: str, as_json: bool, **facts: Any) -> None:
     """The result of what counts for both servers, and whether the other one is being told."""
     from ..switching.telling import tell_peer
@@ -43,21 +47,29 @@ def _said(node: Portal, command: str, done: str, as_json: bool, **facts: Any) ->
 @click.command()
 @click.argument("target", type=click.Choice([str(d) for d in Designation]))
 @click.option("--expect", type=click.Choice([*map(str, Designation), "none"]), help="Refuse unless this one is active.")
-@click.option("--reason", required=True, callback=said_why, help="Why; it is recorded.")
+@click.option("--reason", default="", help="Why; it is recorded. Needed to order it.")
+@click.option("--check", "only_check", is_flag=True, help="List the checks and order nothing. Exit code 1: one blocks.")
 @json_option
 @click.pass_context
-def switch(context: click.Context, target: str, expect: str | None, reason: str, as_json: bool) -> None:
+def switch(
+    context: click.Context, target: str, expect: str | None, reason: str, only_check: bool, as_json: bool
+) -> None:
     """Switchover: make TARGET the active server. Refused when one of the checks of the page blocks it."""
     from ..prechecks import Level, blocks, prechecks
     from ..status import new_order, status_of
     from ..switching.story import note_order
 
+    if not only_check:
+        reason = said_why(context, _parameter(context, "reason"), reason)
     node = node_of(context)
     found = status_of(node)
     if node.runtime.read_role() is None:
         fail(UNREACHABLE, found["problem"])
     expected = found["active"] if expect is None else None if expect == "none" else expect
     checks = prechecks(node, _app(context), found, Designation(target), expected)
+    if only_check:
+        say([check.to_json() for check in checks], as_json, [f"{c.level}: {c.name}: {c.sentence}" for c in checks])
+        raise SystemExit(REFUSED if blocks(checks) else 0)
     if problem := blocks(checks):
         fail(REFUSED, problem)
     order = new_order(Designation(target), expected, actor_name(), reason)
@@ -122,7 +134,10 @@ def force(context: click.Context, reason: str, checked: bool, typed: str | None,
 @json_option
 @click.pass_context
 def follow(context: click.Context, switch_id: str, limit_s: float, as_json: bool) -> None:
-    """Wait for the end of an ordered switch; its steps as they come."""
+    """Wait for the end of an ordered switch; its steps as they come.
+
+    Exit codes: 0 it was done; 1 it was not, is not known, or has not ended within the limit.
+    """
     from ..switching.story import story_of
 
     node = node_of(context)

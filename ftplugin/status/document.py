@@ -69,8 +69,8 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "failed_attempt": _failed(documents["switch"], boot_id),
         "refused_order": documents["manual"] if documents["manual"].get("outcome") == "refused" else {},
         "last_switch": last[0] if last else {},
-        "manual_hold": bool(agent.get("manual_hold")) or ft.journal.manual_hold(),
-        "frozen": bool(agent.get("frozen")),
+        "manual_hold": ft.journal.manual_hold(),
+        "frozen": bool(agent.get("frozen")) and not _acknowledged(documents["ack_freeze"], age_s, boot_id, now_s),
         "pause": dict(in_force(standing.get(PAUSE), boot_id, now_s) or {}),
         "drain": dict(standing.get(DRAIN) or {}),
         "refused_messages": ft.runtime.refused() if snapshot.role is not None else {},
@@ -79,6 +79,12 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "both_active_bound_s": both_active_bound_s(settings),
         "viewer_age_s": _age_s(documents[VIEWER], boot_id, now_s),
     }
+
+
+def _acknowledged(document: Mapping[str, Any], agent_age_s: float | None, boot_id: str, now_s: float) -> bool:
+    """Whether a freeze was acknowledged since the agent's last tick, which does not know of it yet."""
+    acknowledged_s = _age_s(document, boot_id, now_s)
+    return acknowledged_s is not None and agent_age_s is not None and acknowledged_s < agent_age_s
 
 
 def look(ft: Portal, status: Mapping[str, Any]) -> None:

@@ -101,6 +101,9 @@ def _user_known() -> bool:
 
 def actor_name() -> str:
     """Who is at the page; never empty, since an empty actor means an automatic switch."""
+    named = portal().actor
+    if named is not None and (name := str(named()).strip()):
+        return name[:100]
     if getattr(current_app, "login_manager", None) is not None and _user_known():
         from flask_login import current_user
 

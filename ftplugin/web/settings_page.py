@@ -33,6 +33,7 @@ SHOWN: dict[str, Any] = {
     "shown": shown,
     "seconds": seconds,
 }
+MARK = "X-FT-Status"  # what ft-settings.js takes for a fragment of ours; a portal's log-in page has it not
 FORM_BYTES_MAX = 512 * 1024  # every field as long as it may be, each character as nine bytes
 Then = Callable[[Portal, SettingsForm], Any]
 
@@ -52,7 +53,9 @@ def settings() -> Response:
 
 def replication() -> Response:
     """Whether the other server has it, for the page's own refresh."""
-    return show("_replication.html", **_replicated(portal()))
+    response = show("_replication.html", **_replicated(portal()))
+    response.headers[MARK] = "1"
+    return response
 
 
 def preview() -> Any:

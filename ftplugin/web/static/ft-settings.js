@@ -13,10 +13,14 @@
   box.parentNode.insertBefore(lost, box);
 
   function refresh() {
+    if (document.hidden) { setTimeout(refresh, 2000); return; }
     var stop = new AbortController();
     var limit = setTimeout(function () { stop.abort(); }, 5000);
     fetch(box.getAttribute("data-url"), { credentials: "same-origin", redirect: "error", signal: stop.signal, cache: "no-store" })
-      .then(function (answer) { if (!answer.ok) { throw new Error(); } return answer.text(); })
+      .then(function (answer) {
+        if (!answer.ok || !answer.headers.get("X-FT-Status")) { throw new Error(); }
+        return answer.text();
+      })
       .then(function (text) {
         lost.hidden = true;
         box.classList.remove("ft-old");

@@ -78,7 +78,8 @@ def fullest(site: Site) -> None:
     """A switch runs, paused, drained, held, frozen, skewed clocks, bad heartbeats, long sentences on both servers."""
     portal, clock = site.portal, site.portal.clock
     site.role(Role.ACTIVE, phase=Phase.STARTING, epoch=6)
-    site.agent(frozen=True, manual_hold=True, version="1.0.0")
+    site.agent(frozen=True, version="1.0.0")
+    assert site.portal.journal.set_manual_hold(True)
     portal.runtime.publish("services", SERVICES)
     heartbeats(site, bad=12)
     view_of(site, Role.ACTIVE)

@@ -54,6 +54,38 @@ def test_the_name_that_the_wsgi_server_has_checked_is_recorded(site: Site) -> No
     assert "Paused by ann: cable." in page(client, "switching")
 
 
+def test_the_name_that_the_portal_gives_is_recorded(site: Site) -> None:
+    site.portal.actor = lambda: "Ann Miller"
+    client = ready(site)
+    client.environ_base["REMOTE_USER"] = "17"
+    press(client, "pause", reason="cable")
+    assert "Paused by Ann Miller: cable." in page(client, "switching")
+
+
+def test_a_freeze_that_was_acknowledged_is_gone_before_the_agent_s_next_tick(site: Site) -> None:
+    site.role(Role.ACTIVE)
+    site.agent(frozen=True, age_s=0.5)
+    site.peer()
+    assert "they are frozen until you acknowledge" in page(site.client, "")
+    assert "they are frozen until you acknowledge" not in press(site.client, "acknowledge-freeze")
+
+
+def test_a_hold_that_was_released_is_gone_before_the_agent_s_next_tick(site: Site) -> None:
+    assert site.portal.journal.set_manual_hold(True)
+    client = ready(site)
+    site.agent(manual_hold=True)
+    assert "Release the hold" in page(client, "")
+    assert "Release the hold" not in press(client, "release-hold")
+
+
+def test_while_nothing_is_known_no_check_before_a_switchover_says_ok(site: Site) -> None:
+    client = ready(site)
+    site.redis.kill()
+    text = page(client, "switch?target=server2")
+    assert "The Redis of this server does not answer" in text
+    assert "No switch is running" not in text and "heard and healthy" not in text
+
+
 def test_a_history_before_the_first_settings_does_not_accuse_the_database(make_site: MakeSite) -> None:
     text = page(make_site().client, "history", 503)
     assert "enter both addresses in the settings" in text and "database" not in text
@@ -158,3 +190,32 @@ def test_the_zip_for_support_tells_programs_what_it_wrote(site: Site, tmp_path: 
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
     assert found == {"file": str(file), "size_bytes": file.stat().st_size, "days": 3, "peer": False}
+
+
+def test_only_a_fragment_of_ours_is_put_into_the_settings_page(site: Site) -> None:
+    answer = ready(site).get(ADMIN + "settings/replication")
+    assert answer.status_code == 200 and answer.headers["X-FT-Status"] == "1"
+
+
+def test_the_commands_tell_their_exit_codes(site: Site) -> None:
+    run = site.app.test_cli_runner().invoke
+    assert "Exit codes: 0 done; 1 refused" in run(args=["ft", "--help"]).output
+    assert "Exit codes: 0 it was done; 1 it was not" in run(args=["ft", "follow", "--help"]).output
+
+
+def test_the_checks_of_a_switchover_can_be_listed_without_ordering_it(site: Site) -> None:
+    ready(site)
+    run = site.app.test_cli_runner().invoke
+    fine = run(args=["ft", "switch", "server2", "--check", "--json"])
+    assert fine.exit_code == 0 and {"name", "level", "text"} <= set(json.loads(fine.output)[0])
+    blocked = run(args=["ft", "switch", "server1", "--check"])
+    assert blocked.exit_code == 1 and "blocks: order: server1 is active already." in blocked.output
+    assert site.orders() == 0
+
+
+def test_a_silent_redis_is_not_shown_as_an_agent_that_has_decided_nothing(site: Site) -> None:
+    client = ready(site)
+    site.redis.kill()
+    text = page(client, "")
+    assert "does not answer; nothing is known now" in text
+    assert "No decision yet" not in text and "no tick yet" not in text and "Not known." in text
