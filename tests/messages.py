@@ -25,7 +25,7 @@ FOLDER = PACKAGE / "translations"
 DOMAIN = "ftplugin"
 LANGUAGES = ("fr",)  # English is the language of the texts themselves
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
-KEYWORDS = {"_": None, "N_": None, "translate": None, "ngettext": (1, 2), "translate_plural": (1, 2), "_n": (1, 2)}
+KEYWORDS = {"_": None, "N_": None, "Said": None, "translate": None, "ngettext": (1, 2), "translate_plural": (1, 2), "_n": (1, 2)}
 KEYWORDS |= {"InputRequired": None}
 SENTENCES = (
     "prechecks.py",

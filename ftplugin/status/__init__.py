@@ -4,7 +4,7 @@ Everything comes from the node's own Redis and database, never from the network.
 has not ticked for 2 T, or Redis does not answer, the document says so in ``problem`` and the peer is shown as not known.
 """
 
-from .document import DOCUMENTS, NOT_CONFIGURED, look, status_of
+from .document import DOCUMENTS, look, status_of
 from .orders import new_order, order_problem
 from .servers import ACTIVE, ERROR, SKEW_WARNING_S, STANDBY
 
@@ -12,7 +12,6 @@ __all__ = [
     "ACTIVE",
     "DOCUMENTS",
     "ERROR",
-    "NOT_CONFIGURED",
     "SKEW_WARNING_S",
     "STANDBY",
     "look",

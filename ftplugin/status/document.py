@@ -9,6 +9,7 @@ from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation
 from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_s, worst_failover_s
+from ftplugin.said import Said
 from ftplugin.standing import DRAIN, PAUSE, in_force
 from ftplugin.state import AGENT, agent_age_s, lease_left_s
 from ftplugin.store.runtime import Snapshot
@@ -21,7 +22,6 @@ from .why import VIEWER_NOTE_S, peer_word, why
 if TYPE_CHECKING:
     from ftplugin.extension import Portal
 
-NOT_CONFIGURED = "The IP address of this server ({}) is neither server #1 nor #2: enter both addresses in the settings."
 VIEWER = "viewer"
 SHOWN = ("decision", "view", "services", "switch", "heartbeats", "outlook", "peer_status", VIEWER)
 DOCUMENTS = (AGENT, *SHOWN, PAUSE, DRAIN, "ack_freeze", "manual")
@@ -35,7 +35,7 @@ def status_of(ft: Portal) -> dict[str, Any]:
     now_s, boot_id = ft.clock.now_s(), ft.clock.boot_id
     view, agent = documents["view"], documents[AGENT]
     age_s = agent_age_s(agent, boot_id, now_s)
-    problem = _problem(snapshot, age_s, settings) if ft.designation() else NOT_CONFIGURED.format(ft.config.own_address)
+    problem = _problem(snapshot, age_s, settings) if ft.designation() else _unconfigured(ft)
     record = snapshot.role or RoleRecord()
     left_s = lease_left_s(record, boot_id, now_s, ft.clock.wall_s())
     found = _servers(ft, settings, snapshot, documents, problem=problem, left_s=left_s, age_s=age_s)
@@ -173,12 +173,22 @@ def _peer_details(
 
 def _problem(snapshot: Snapshot, age_s: float | None, settings: Settings) -> str:
     if snapshot.role is None:
-        return "The Redis of this server does not answer; nothing is known now."
+        return Said("The Redis of this server does not answer; nothing is known now.")
     if age_s is None:
-        return "The agent of this server has not ticked since the server was started."
+        return Said("The agent of this server has not ticked since the server was started.")
     if age_s > Timing.of(settings).stale_s:
-        return f"The agent of this server has not ticked for {age_s:.0f} s; what it last saw is not shown as current."
+        return Said(
+            "The agent of this server has not ticked for %(seconds)s s; what it last saw is not shown as current.",
+            seconds=f"{age_s:.0f}",
+        )
     return ""
+
+
+def _unconfigured(ft: Portal) -> str:
+    return Said(
+        "The IP address of this server (%(address)s) is neither server #1 nor #2: enter both addresses in the settings.",
+        address=ft.config.own_address,
+    )
 
 
 def _running(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:

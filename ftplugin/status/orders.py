@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftplugin.core.terms import Designation
+from ftplugin.said import Said
+
+NONE = Said("none")
 
 
 def new_order(target: Designation, expected_active: str | None, actor: str, reason: str) -> dict[str, Any]:
@@ -25,12 +28,13 @@ def new_order(target: Designation, expected_active: str | None, actor: str, reas
 def order_problem(status: Mapping[str, Any], target: Designation, expected_active: str | None) -> str:
     """Why a switchover to ``target`` cannot be asked for now; empty when it can."""
     if status["problem"]:
-        return f"{status['problem']} Nobody here could carry the order out."
+        return Said("%(problem)s Nobody here could carry the order out.", problem=status["problem"])
     if (expected_active or None) != status["active"]:
-        return (
-            f"The active server is {status['active'] or 'none'} now, not {expected_active or 'none'} as you expected. "
-            "Look at the status again, then decide."
+        return Said(
+            "The active server is %(active)s now, not %(expected)s as you expected. Look at the status again, then decide.",
+            active=status["active"] or NONE,
+            expected=expected_active or NONE,
         )
     if status["active"] == target:
-        return f"{target} is active already."
+        return Said("%(server)s is active already.", server=target)
     return ""

@@ -8,6 +8,7 @@ from typing import Any
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, Phase, Role
+from ftplugin.said import Said
 from ftplugin.store.runtime import Snapshot
 
 from .plain import count, mapping, number, sequence, text, words
@@ -16,7 +17,7 @@ ACTIVE, STANDBY, ERROR = "Active (Primary)", "Standby (Backup)", "Error"
 LABELS = {Designation.SERVER1: "Server #1", Designation.SERVER2: "Server #2"}
 VIP_TEXTS = {"self": "this server", "peer": "the other server", "both": "both servers", "nobody": "nobody"}
 SKEW_WARNING_S = 1.0  # half a round trip of 1000 ms cannot be told from skew
-JUST_STARTED = "has just started, no role decided yet"
+JUST_STARTED, NOT_TICKED = Said("has just started, no role decided yet"), Said("its agent has not ticked lately")
 
 
 def blank(place: Designation, settings: Settings, *, here: bool) -> dict[str, Any]:
@@ -38,19 +39,19 @@ def blank(place: Designation, settings: Settings, *, here: bool) -> dict[str, An
 def own(snapshot: Snapshot, left_s: float, problem: str, services: Mapping[str, Any]) -> dict[str, Any]:
     record = snapshot.role
     if record is None:
-        return {"detail": "its Redis does not answer"}
+        return {"detail": Said("its Redis does not answer")}
     if left_s > 0:
-        return _active(record.phase, services, "its agent has not ticked lately" if problem else "")
+        return _active(record.phase, services, NOT_TICKED if problem else "")
     if problem:
-        return {"detail": "its agent has not ticked lately"}
-    detail = {Role.UNDECIDED: JUST_STARTED, Role.ACTIVE: "its lease has run out"}
+        return {"detail": NOT_TICKED}
+    detail = {Role.UNDECIDED: JUST_STARTED, Role.ACTIVE: Said("its lease has run out")}
     return {"word": "standby", "status": STANDBY, "detail": detail.get(record.role, _phase_text(record.phase))}
 
 
 def peer(view: Mapping[str, Any], problem: str, services: Mapping[str, Any]) -> dict[str, Any]:
     """``services``: as the other server has told them itself, empty when it has not lately."""
     if problem:
-        return {"detail": "not known now"}
+        return {"detail": Said("not known now")}
     probe, vip = mapping(view.get("peer")), mapping(view.get("vip"))
     state = mapping(probe.get("state"))
     cause = str(probe.get("cause", ""))
@@ -58,14 +59,14 @@ def peer(view: Mapping[str, Any], problem: str, services: Mapping[str, Any]) -> 
     if through_vip:
         state = mapping(vip.get("peer_state"))
     elif not state or cause != "ok":
-        return {"detail": cause or "never heard"}
-    detail = "heard through the VIP only, the direct path is cut" if through_vip else ""
+        return {"detail": Said(cause) if cause else Said("never heard")}
+    detail = Said("heard through the VIP only, the direct path is cut") if through_vip else ""
     left_s = state.get("lease_left_s")
     if state.get("role") == Role.ACTIVE and isinstance(left_s, (int, float)) and left_s > 0:
         phase = Phase.STARTING if state.get("phase") == Phase.STARTING else Phase.READY
         return _active(phase, services, detail)
     if state.get("eligible") is False:
-        detail = detail or "drained: not eligible"
+        detail = detail or Said("drained: not eligible")
     if state.get("role") == Role.UNDECIDED:
         detail = detail or JUST_STARTED
     return {"word": "standby", "status": STANDBY, "detail": detail}
@@ -79,12 +80,13 @@ def _active(phase: Phase, services: Mapping[str, Any], detail: str) -> dict[str,
         shown["progress"] = sum(count(reading.get("progress")) for reading in readings)
         shown["total"] = sum(count(reading.get("total")) for reading in readings)
         progress = f" {shown['progress']}/{shown['total']}" if shown["total"] else ""
-        shown["detail"] = "; ".join(filter(None, (f"starting{progress}", detail)))
+        starting = Said("starting%(progress)s", progress=progress)
+        shown["detail"] = Said("%(one)s; %(other)s", one=starting, other=detail) if detail else starting
     return shown
 
 
 def _phase_text(phase: Phase) -> str:
-    return "stopping" if phase is Phase.STOPPING else ""
+    return Said("stopping") if phase is Phase.STOPPING else ""
 
 
 # --- figures of a card ---------------------------------------------------------------------------------------------
@@ -183,5 +185,13 @@ def clock_warning(skew_s: object) -> str:
     """I-H: skew warns, never refuses. ``skew_s``: how far the other server's clock is ahead, as last heard."""
     if not isinstance(skew_s, (int, float)) or abs(skew_s) <= SKEW_WARNING_S:
         return ""
-    where = "ahead of" if skew_s > 0 else "behind"
-    return f"The clock of the other server is {abs(skew_s):.0f} s {where} this one's: set both by the same NTP source."
+    seconds = f"{abs(skew_s):.0f}"
+    if skew_s > 0:
+        return Said(
+            "The clock of the other server is %(seconds)s s ahead of this one's: set both by the same NTP source.",
+            seconds=seconds,
+        )
+    return Said(
+        "The clock of the other server is %(seconds)s s behind this one's: set both by the same NTP source.",
+        seconds=seconds,
+    )

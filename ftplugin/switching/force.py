@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.forced import passes
 from ..core.settings import Settings
 from ..core.timing import Timing
+from ..said import Said
 from ..status.plain import mapping, sequence, text
 
 if TYPE_CHECKING:
@@ -19,15 +20,18 @@ def force_problem(status: Mapping[str, Any]) -> str:
     """Why this server cannot be forced to take over now, "" when it can. The agent looks again when it has the order."""
     me = status["designation"]
     if status["problem"] or me is None:
-        return f"{status['problem']} Nobody here could carry the order out."
+        return Said("%(problem)s Nobody here could carry the order out.", problem=status["problem"])
     if status["active"] == me:
-        return f"{me} is active already."
+        return Said("%(server)s is active already.", server=me)
     if status["drain"]:
-        return f"{me} is drained: end its drain first."
+        return Said("%(server)s is drained: end its drain first.", server=me)
     if status["lan"] == "down":
-        return f"{me} has lost its LAN: an active server without LAN gives up by itself (I1). Mend the LAN first."
+        return Said(
+            "%(server)s has lost its LAN: an active server without LAN gives up by itself (I1). Mend the LAN first.",
+            server=me,
+        )
     if status["running_switch"]:
-        return "A switch is running on this server: wait until it has ended."
+        return Said("A switch is running on this server: wait until it has ended.")
     return ""
 
 

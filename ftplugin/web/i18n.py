@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from flask import current_app, has_request_context, request
 
+from ftplugin.said import Said
+
 DOMAIN = "ftplugin"
 FOLDER = pathlib.Path(__file__).parent.parent / "translations"
 LANGUAGES = ("en", "fr")
@@ -63,11 +65,26 @@ WORDS = (
     *(N_("ok"), N_("failed"), N_("skipped"), N_("running")),  # of a step
     *(N_("order"), N_("heard"), N_("drained"), N_("switch"), N_("settings"), N_("services"), N_("lan")),  # pre-checks
     *(N_("pause"), N_("freeze"), N_("mode"), N_("time")),
+    *(  # why a heartbeat was bad (ProbeCause)
+        N_("timeout"),
+        N_("connection error"),
+        N_("wrong status"),
+        N_("redirect"),
+        N_("answer too large"),
+        N_("node state missing"),
+        N_("node state not signed by the peer"),
+        N_("node state unreadable"),
+        N_("agent has not ticked"),
+        N_("application error"),
+    ),
 )
 
 
 def translate(text: str, **values: object) -> str:
-    """``text`` in the language of the request; ``values`` fill its ``%(name)s``."""
+    """``text`` in the language of the request; ``values`` fill its ``%(name)s``. A ``Said`` brings its own."""
+    if isinstance(text, Said):
+        values, text = dict(text.facts), text.text
+    values = {name: translate(value) if isinstance(value, Said) else value for name, value in values.items()}
     found = _catalogue(language()).gettext(text) if text else ""
     return found % values if values else found
 

@@ -219,3 +219,14 @@ def test_a_silent_redis_is_not_shown_as_an_agent_that_has_decided_nothing(site: 
     text = page(client, "")
     assert "does not answer; nothing is known now" in text
     assert "No decision yet" not in text and "no tick yet" not in text and "Not known." in text
+
+
+def test_what_is_the_matter_is_said_in_the_user_s_language(site: Site) -> None:
+    client = ready(site)
+    site.agent(age_s=100)
+    assert "n'a plus donné signe depuis 100 s" in page(client, "", headers=FRENCH)
+    assert "has not ticked for 100 s" in page(client, "")
+    site.redis.kill()
+    refused = page(client, "switch?target=server2", headers=FRENCH)
+    assert "Le Redis de ce serveur ne répond pas ; rien n'est connu pour le moment." in refused
+    assert "The Redis of this server does not answer" in page(client, "switch?target=server2")
