@@ -20,3 +20,5 @@ def test_a_paused_pair_with_a_dead_active_server_is_taken_over_by_force_and_the_
     pair.start(1)
     eventually(lambda: pair.status(1)["pause"].get("reason") == "rack", 40, pair.story)
     assert pair.active_on(2)
+    assert pair.ft(1, "resume").returncode == 0  # ends it on both, also for the tests that follow on this cluster
+    eventually(lambda: not pair.status(1)["pause"] and not pair.status(2)["pause"], 20, pair.story)

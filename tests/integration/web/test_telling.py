@@ -200,7 +200,7 @@ def test_a_newer_notice_is_not_marked_as_told_by_the_older_one(server2: tuple[Si
 def test_the_page_says_what_the_other_server_does_not_know_yet(browser: Browser) -> None:
     assert post(browser, "pause", reason="rack").status_code == 302
     page = browser.page(ADMIN + "switching")
-    assert "The other server does not know yet of: pause" in page
+    assert "The other server does not know yet of: the pause" in page
     assert '"revision": 1' in order_bodies(browser.site)[0]
     assert browser.site.portal.journal.told("pause", 1)
     assert "does not know yet" not in browser.page(ADMIN + "switching")
