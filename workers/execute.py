@@ -321,8 +321,6 @@ class SwitchRunner:
             return
         try:
             promotion = Promotion(self, run, order, None, timing, timing, designation)
-            result = promotion.services_and_publish(record.epoch, "resumed after a crash; active and ready")
-            if switch.rule in ("M1", "M2") and result["outcome"] == "done":
-                self.ports.journal.set_manual_hold(True)
+            promotion.services_and_publish(record.epoch, "resumed after a crash; active and ready")
         finally:
             self._busy.release()

@@ -154,8 +154,6 @@ class OrderTaker(NodeRole):
     def _promoted(self, wish: SwitchOrder, result: dict[str, Any], what: str = "switchover") -> dict[str, Any]:
         if result["outcome"] == "refused":
             return self._refuse(wish, str(result["detail"]), what)
-        if result["outcome"] == "done":
-            self.ports.journal.set_manual_hold(True)
         return result
 
     def _refuse(self, wish: SwitchOrder, why: str, what: str = "switchover") -> dict[str, Any]:

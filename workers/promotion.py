@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .execute import SwitchRunner
 
 STATUS_POLL_S = 0.1
+ASKED_FOR = ("M1", "M2")  # by an administrator: B1 and F2 are held afterwards (spec 5.1)
 CONFIRMED = "the peer confirmed that it owns nothing"
 
 
@@ -238,6 +239,8 @@ class Promotion:
                     continue
                 return self._compensate(step, error)
         self.ports.log.report("IPS startup", f"SWITCH THIS SERVER TO PRIMARY, {self.run.rule}: {self.run.reason}")
+        if self.run.rule in ASKED_FOR:  # before it counts as done: a crash in between must not lose the hold
+            self.ports.journal.set_manual_hold(True)
         return self.run.end("done", Role.ACTIVE, done)
 
     def _portal(self, step: Step) -> str:
