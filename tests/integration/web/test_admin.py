@@ -22,9 +22,9 @@ SETTINGS = ADMIN + "settings"
 EVIL = "<script>alert(1)</script>"
 
 
-def form_of(text: str) -> dict[str, str]:
-    """Fields of the settings form as a browser would send them."""
-    form = text[text.index('class="ft-settings"') :]
+def form_of(text: str, css: str = "ft-settings") -> dict[str, str]:
+    """Fields of the page's form of this class as a browser would send them."""
+    form = text[text.index(f'class="{css}"') :]
     form = form[: form.index("</form>")]
     found = {}
     for tag in re.findall(r"<input[^>]*>", form):

@@ -19,28 +19,13 @@ from ftplugin.core.timing import expected_failover_s, worst_failover_s
 from ftplugin.forecast import Fault, forecast
 
 from .conftest import OWN, PEER, MakeSite, Site
+from .test_admin import form_of
 
 SETTINGS = "/ft/admin/settings"
 PREVIEW, EDIT, HISTORY = SETTINGS + "/preview", SETTINGS + "/edit", SETTINGS + "/history"
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>"
 TEXT_FIELDS = tuple(n for n in NAMES if not isinstance(getattr(Settings(), n), bool))
 KB = 1024
-
-
-def form_of(text: str, css: str = "ft-settings") -> dict[str, str]:
-    """Fields of the page's form as a browser would send them."""
-    form = text[text.index(f'class="{css}"') :]
-    form = form[: form.index("</form>")]
-    found = {}
-    for tag in re.findall(r"<input[^>]*>", form):
-        parts = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
-        if parts.get("type") == "checkbox" and " checked" not in tag:
-            continue
-        found[parts["name"]] = html.unescape(parts.get("value", ""))
-    for name, options in re.findall(r'<select[^>]*name="(\w+)"[^>]*>(.*?)</select>', form, re.S):
-        chosen = re.search(r'selected[^>]*value="(\w*)"', options)
-        found[name] = chosen[1] if chosen else ""
-    return found
 
 
 class Browser:
