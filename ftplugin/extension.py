@@ -64,6 +64,12 @@ class Portal:
         self._refusals: dict[str, float] = {}
         self._refusals_lock = threading.Lock()
 
+    def close(self) -> None:
+        """Let go of Redis and the database, for a process that goes on without this portal (tests, reloaders)."""
+        self._announcer.close()
+        self.database.close()
+        self.runtime.client.close()
+
     @cached_property
     def producer(self) -> Producer:
         """Sends orders to the switch worker."""

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -41,6 +42,7 @@ switch_failed: NamedSignal = _names.signal(
 FAILED = ("failed", "aborted")
 FAILURE_AGE_S_MAX = 600.0  # a process that starts later does not report an old failure
 CLAIM_CLEANUP_S = 86_400
+CLOSE_LIMIT_S = 2.0
 # KEYS: the last announced role. ARGV: role, rank, 1 when this process has not seen another role before. A role is announced
 # once; ranks grow with the epoch, and standby comes after active within one, so a late process announces nothing old.
 _CLAIM = """
@@ -64,6 +66,28 @@ class Announcer:
         self._role: tuple[Role, int] | None = None
         self._failure = ""
         self._lock = threading.Lock()
+        self._telling: set[threading.Thread] = set()
+
+    def close(self, limit_s: float = CLOSE_LIMIT_S) -> None:
+        """Wait for the claims and receivers that are under way, ``limit_s`` at most: they use the node's Redis."""
+        with self._lock:
+            telling = list(self._telling)
+        end_s = time.monotonic() + limit_s
+        for thread in telling:
+            thread.join(max(0.0, end_s - time.monotonic()))
+
+    def _start(self, call: Callable[..., None], *arguments: Any) -> None:
+        def run() -> None:
+            try:
+                call(*arguments)
+            finally:
+                with self._lock:
+                    self._telling.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, name="ft-signal", daemon=True)
+        with self._lock:
+            self._telling.add(thread)
+        thread.start()
 
     def see_role(self, app: Flask, ft: Portal, record: RoleRecord | None) -> None:
         """Told of each role record that a request has read; costs nothing while it is the same."""
@@ -80,7 +104,7 @@ class Announcer:
             return
         facts = {"designation": str(ft.designation() or ""), "epoch": record.epoch}
         signal = became_active if record.role is Role.ACTIVE else became_standby
-        _start(self._tell_role, app, signal, facts, record, before is None)
+        self._start(self._tell_role, app, signal, facts, record, before is None)
 
     def see_switch(self, app: Flask, ft: Portal, document: Mapping[str, Any] | None) -> None:
         """Told of each "switch" document that a request has read."""
@@ -96,7 +120,7 @@ class Announcer:
         facts = {name: document.get(name) for name in names} | {"designation": str(ft.designation() or "")}
         steps = document.get("steps")
         failed = [s["step"] for s in steps if s.get("outcome") == "failed"] if isinstance(steps, list) else []
-        _start(self._tell_failure, app, facts | {"step": failed[-1] if failed else ""})
+        self._start(self._tell_failure, app, facts | {"step": failed[-1] if failed else ""})
 
     def _tell_role(
         self, app: Flask, signal: NamedSignal, facts: dict[str, Any], record: RoleRecord, first: bool
@@ -104,7 +128,7 @@ class Announcer:
         rank = 2 * record.epoch + (record.role is Role.STANDBY)
         try:
             mine = self._claim(keys=[self._keys.announced], args=[str(record.role), rank, int(first)]) == 1
-        except (redis.RedisError, OSError, ValueError):  # ValueError: closed meanwhile, at the end of the process
+        except (redis.RedisError, OSError):
             with self._lock:
                 self._role = None if first else (Role.UNDECIDED, 0)  # seen again at the next request
             return
@@ -115,16 +139,12 @@ class Announcer:
         try:
             key = self._keys.failure_prefix + str(facts["switch_id"])
             mine = self._client.set(key, "1", nx=True, ex=CLAIM_CLEANUP_S)
-        except (redis.RedisError, OSError, ValueError):  # ValueError: closed meanwhile, at the end of the process
+        except (redis.RedisError, OSError):
             with self._lock:
                 self._failure = ""
             return
         if mine:
             _send(app, switch_failed, facts)
-
-
-def _start(call: Any, *arguments: Any) -> None:
-    threading.Thread(target=call, args=arguments, name="ft-signal", daemon=True).start()
 
 
 def _send(app: Flask, signal: NamedSignal, facts: dict[str, Any]) -> None:

@@ -40,8 +40,7 @@ def make(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
     yield made_by
     for app in made:
-        app.extensions["ftplugin"].database.close()
-        app.extensions["ftplugin"].runtime.client.close()
+        app.extensions["ftplugin"].close()
 
 
 def log_in(client: Any, user: str, password: str = "open sesame", path: str = "/login") -> Any:

@@ -188,8 +188,7 @@ def make_site(redis_process: RedisProcess, tmp_path: pathlib.Path) -> Iterator[M
 
     yield make
     for portal in made:
-        portal.database.close()
-        portal.runtime.client.close()
+        portal.close()
 
 
 @pytest.fixture
@@ -232,5 +231,4 @@ def make_app(redis_process: RedisProcess, tmp_path: pathlib.Path) -> Iterator[An
     yield make
     for app in made:
         if "ftplugin" in app.extensions:
-            app.extensions["ftplugin"].database.close()
-            app.extensions["ftplugin"].runtime.client.close()
+            app.extensions["ftplugin"].close()

@@ -190,3 +190,25 @@ def test_redis_that_does_not_answer_the_claim_is_asked_again(
         one.client.get(MONITOR)
         time.sleep(0.05)
     assert heard.wait(1)[0][0] == "active"
+
+
+def test_a_portal_that_is_closed_lets_a_receiver_end_first(make_site: MakeSite) -> None:
+    site, done = make_site(NAME="one"), threading.Event()
+    site.role(Role.STANDBY, epoch=2)
+    site.client.get(MONITOR)  # the first role that this process sees is told to nobody
+    entered = threading.Event()
+
+    def slow(sender: Any, **_: Any) -> None:
+        entered.set()
+        time.sleep(0.3)
+        done.set()
+
+    became_active.connect(slow)
+    try:
+        site.role(Role.ACTIVE, epoch=4)
+        site.client.get(MONITOR)
+        assert entered.wait(5)
+        site.portal.close()
+        assert done.is_set()
+    finally:
+        became_active.disconnect(slow)
