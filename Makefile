@@ -8,8 +8,9 @@ SEED ?= 1
 WITNESS ?=
 QUIET ?=
 PY := .venv/bin/python
-# Without clusters: on the second core, while the others wait for real time.
-BESIDE := tests/sim tests/core tests/integration/web
+# Without clusters, so they run beside those: what computes, and what waits for real time as the clusters do.
+COMPUTES := tests/sim tests/core tests/integration/web
+WAITS := tests/integration/adapters tests/integration/celery tests/integration/services
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench bench-peers sim soak lab lab-full screenshots messages clean
@@ -31,9 +32,13 @@ run: .venv/.made ## start the two-node demo; Ctrl-C ends it (ARGS=--help for its
 
 test: lint ## every check and every test (ARGS: only these, as pytest takes them)
 ifeq ($(strip $(ARGS)),)
-	@mkdir -p instance; nice -n 10 $(PY) -m pytest $(BESIDE) >instance/beside.log 2>&1 & beside=$$!; \
-	$(PY) -m pytest $(addprefix --ignore=,$(BESIDE)); rest=$$?; \
-	echo "Beside these ran $(BESIDE):"; wait $$beside; beside=$$?; cat instance/beside.log; exit $$((rest | beside))
+	@mkdir -p instance; \
+	nice -n 10 $(PY) -m pytest $(COMPUTES) >instance/computes.log 2>&1 & computes=$$!; \
+	$(PY) -m pytest $(WAITS) >instance/waits.log 2>&1 & waits=$$!; \
+	$(PY) -m pytest $(addprefix --ignore=,$(COMPUTES) $(WAITS)); rest=$$?; \
+	wait $$waits; waits=$$?; wait $$computes; computes=$$?; \
+	echo "Beside these ran $(WAITS):"; cat instance/waits.log; \
+	echo "and $(COMPUTES):"; cat instance/computes.log; exit $$((rest | waits | computes))
 else
 	$(PY) -m pytest $(ARGS)
 endif
