@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response
 
+from ftplugin.core.forced import M2
 from ftplugin.core.rulebook import holds_now, rows
 from ftplugin.core.terms import Designation
 from ftplugin.extension import Portal, portal
@@ -19,7 +20,7 @@ def rules() -> Response:
     """The page."""
     ft = portal()
     status = status_of(ft)
-    return show("rules.html", status=status, tables=tables(ft, status))
+    return show("rules.html", status=status, tables=tables(ft, status), forced=M2)
 
 
 def tables(ft: Portal, status: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -333,6 +333,7 @@ def test_the_rules_page_has_every_rule_and_marks_the_one_that_holds(browser: Bro
     assert page.count('id="ft-rule-now"') == 1
     now = text_of(page[page.index('id="ft-rule-now"') :].split("</tr>")[0])
     assert "S0 now" in now and "the peer is active" in now
+    assert ">M2<" in page and "forced takeover by an administrator" in text_of(page)
     assert "5 bad probes in a row" in text_of(page) and "automatic switching is not paused" in text_of(page)
 
 
