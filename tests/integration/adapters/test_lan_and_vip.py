@@ -6,6 +6,7 @@ import pathlib
 import socket
 import threading
 import time
+from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -14,8 +15,8 @@ from ftplugin import protocol
 from ftplugin.clock import SystemClock
 from ftplugin.core.terms import Designation, Tri, VipDestination
 from ftplugin.core.timing import Timing
-from workers.adapters import interfaces
-from workers.adapters.lan_probe import LanProbe
+from workers.adapters import interfaces, lan_references
+from workers.adapters.lan_probe import LanProbe, ask_period_s
 from workers.adapters.lan_references import BadReference, IcmpAsker, parse_reference
 from workers.adapters.runner import DaemonPool, SideBySide
 from workers.adapters.vip_probe import VipProbe, holds
@@ -67,6 +68,35 @@ def test_one_living_reference_among_dead_ones_is_enough_and_its_end_is_noticed(s
             lan.settings = settings_with(lan_references=(f"tcp:{host}:{port}", f"tcp:{host}:{other}"))
             seen_s = wait_until(lambda: (r := probe.reading()).reference is Tri.NO and r.seen_s, 6)
             assert SystemClock().now_s() - seen_s > 2.0, "NO after one hold without an answer"
+
+
+def test_missing_answers_are_asked_for_more_often_until_a_hold_has_passed() -> None:
+    timing = Timing.of(settings_with(interval_s=1.0, timeout_s=1.0, threshold=3))
+    usual_s = timing.lan_period_s
+    periods = {silent_s: ask_period_s(timing, silent_s) for silent_s in (0.0, 2.9 * usual_s, 3.1 * usual_s, 1.9, 2.1)}
+    assert list(periods.values()) == [usual_s, usual_s, usual_s / 4, usual_s / 4, usual_s]
+    assert ask_period_s(Timing.of(settings_with(interval_s=0.2, timeout_s=0.2, threshold=3)), 0.1) >= 0.02
+
+
+def test_silence_of_every_reference_is_noticed_by_more_asks(monkeypatch: Any) -> None:
+    asked_s: list[float] = []
+    send = lan_references.TcpAsker.send
+
+    def counted(asker: Any, *arguments: Any) -> bool:
+        asked_s.append(time.monotonic())
+        return send(asker, *arguments)
+
+    monkeypatch.setattr(lan_references.TcpAsker, "send", counted)
+    with black_hole() as (host, port):
+        lan = Lan(lan_references=(f"tcp:127.0.0.1:{free_port()}",), interval_s=1.0, timeout_s=1.0, threshold=3)
+        with lan as probe:
+            wait_until(lambda: probe.reading().up is Tri.YES)
+            lan.settings = replace(lan.settings, lan_references=(f"tcp:{host}:{port}",))
+            silent_s = time.monotonic()
+            wait_until(lambda: probe.reading().reference is Tri.NO, 6)
+    count = sum(at_s > silent_s for at_s in asked_s)
+    usual = 2.0 / Timing.of(lan.settings).lan_period_s
+    assert count > 1.5 * usual, f"{count} asks in one hold of silence; {usual:.0f} at the usual rate"
 
 
 def test_icmp_reference_on_the_loopback() -> None:
