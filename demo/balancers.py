@@ -2,60 +2,49 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 import shutil
 from typing import Any
 
+from ftplugin.balancer.exports import make
+from ftplugin.balancer.plan import Options
+from ftplugin.core.settings import parse
+
 from .config import ADDRESS_STOP_S, ClusterConfig, SetupError
 
 
+def _files(config: ClusterConfig, name: str, **options: Any) -> dict[str, str]:
+    """The product's own export, name -> text, from the settings that the cluster starts with."""
+    given = Options(follow="role", url_prefix=config.url_prefix, **options)
+    return {file.name: file.text for file in make(name, parse(config.seed()), 0, given)}
+
+
 def haproxy(config: ClusterConfig, directory: pathlib.Path) -> tuple[str, ...]:
-    """Write haproxy.cfg, which follows the role at T and t; the command."""
-    inter_ms, check_ms = round(config.interval_s * 1000), round(config.timeout_s * 1000)
-    fast_ms = max(50, inter_ms // 4)  # a server that is down may have become active: downinter is short too
-    servers = "\n".join(
-        f"    server server{n} {config.address(f'node{n}')}:{config.portal_port} check inter {inter_ms}ms"
-        f" fastinter {fast_ms}ms downinter {fast_ms}ms fall 2 rise 1 on-marked-down shutdown-sessions"
-        for n in (1, 2)
-    )
+    """Write haproxy.cfg, which follows the role; the command."""
     path = directory / "haproxy.cfg"
-    path.write_text(
-        "global\n    maxconn 256\n    nbthread 1\n\n"
-        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 30s\n    timeout server 30s\n"
-        f"    timeout check {check_ms}ms\n    retries 2\n    option redispatch\n\n"
-        f"frontend vip\n    bind {config.vip}\n    default_backend nodes\n"
-        "    http-response set-header X-Served-By %[srv_name]\n\n"
-        "backend nodes\n    option httpchk\n"
-        f"    http-check send meth GET uri {config.balancer_uri} ver HTTP/1.1 hdr Host vip\n"
-        f"    http-check expect status 200\n{servers}\n"
-    )
+    path.write_text(_files(config, "haproxy")["haproxy.cfg"])
     return shutil.which("haproxy") or "haproxy", "-db", "-f", str(path)
 
 
 def keepalived(config: ClusterConfig, directory: pathlib.Path, number: int) -> tuple[str, ...]:
-    """Write keepalived.conf: the node that answers 200 to the balancer's question has the VIP; the command.
+    """Write keepalived.conf and ft-check: the active node has the VIP; the command.
 
-    Unicast, so that no switch needs to know multicast; without a weight a failed question takes the VIP away.
     Raises SetupError when keepalived or curl is missing.
     """
-    program, curl = shutil.which("keepalived"), shutil.which("curl")
-    if program is None or curl is None:
+    program = shutil.which("keepalived")
+    if program is None or shutil.which("curl") is None:
         raise SetupError("an own floating address needs keepalived and curl on the PATH; install both packages")
-    own, peer = config.address(f"node{number}"), config.address(f"node{3 - number}")
-    ask = f"{curl} -fsS -m {config.timeout_s:g} -o /dev/null http://{own}:{config.portal_port}{config.balancer_uri}"
+    script = directory / "ft-check"
+    options = {
+        "interface": config.interface,
+        "script_path": str(script),
+        "script_user": "root",
+    }  # no other may look here
+    files = _files(config, "keepalived", **options)
+    script.write_text(files["ft-check"])
+    script.chmod(0o755)
     path = directory / "keepalived.conf"
-    path.write_text(
-        f"global_defs {{\n    router_id server{number}\n    script_user root\n    enable_script_security\n"
-        "    vrrp_version 3\n}\n\n"
-        f'vrrp_script role {{\n    script "{ask}"\n    interval {config.interval_s:g}\n'
-        f"    timeout {max(1, math.ceil(config.timeout_s))}\n    rise 1\n    fall 2\n    init_fail\n}}\n\n"
-        f"vrrp_instance vip {{\n    state BACKUP\n    interface {config.interface}\n    virtual_router_id 51\n"
-        f"    priority {101 - number}\n    advert_int {config.interval_s:g}\n    unicast_src_ip {own}\n"
-        f"    unicast_peer {{\n        {peer}\n    }}\n"
-        f"    virtual_ipaddress {{\n        {config.address('vip')}/32 dev {config.interface}\n    }}\n"
-        "    track_script {\n        role\n    }\n}\n"
-    )
+    path.write_text(files[f"keepalived.server{number}.conf"])
     path.chmod(0o600)
     pids = ("-p", f"{directory}/keepalived.pid", "-r", f"{directory}/vrrp.pid")
     return program, "--dont-fork", "--log-console", "--vrrp", "-f", str(path), *pids

@@ -3,9 +3,11 @@
 Protocol: TCP, one JSON object a line in both directions, one answer to each request, in order. Every answer has ``ok``.
 
     {"op": "hello", "node": "server1"}        names the client; from then on it must be heard every ``keepalive_s``
-    {"op": "register", "port": 7001}          grants the port, or {"ok": false, "owner": "server2", "detail": …}
+    {"op": "register", "port": 7001}          grants the port, or {"ok": false, "owner": "server2", "free_in_s": 12.0,
+                                              "detail": …}
     {"op": "unregister", "port": 7001}        gives it back at once
     {"op": "heartbeat"}                       any other request counts as one too
+    {"op": "others"}                          {"others": {"7001": "server2"}}: ports of this client that others own too
     {"op": "owners"}                          control: {"owners": {"7001": [{"node": …, "vanished": false}]}}
     {"op": "set", "release_delay_s": 2, …}    control: also ``keepalive_s`` and ``mode``; answers the values in force
 
@@ -14,8 +16,10 @@ keeps its connection, so only silence shows it). Its ports stay with it for the 
 the connection or, after silence, from the moment it was last heard, and are free then. The same node may come back
 within the delay and finds them its own.
 
-Modes: ``static`` refuses a second owner. ``dynamic`` grants it silently, as a real cluster does with dynamically
-registered ports: then two own the port, and the history shows it.
+Modes: ``static`` refuses a second owner. ``free_in_s`` of the refusal: when the port is free if that owner is not heard
+again; each sign of life of it begins the time anew. ``dynamic`` grants it silently, as a real cluster does with
+dynamically registered ports: then two own the port, the history shows it, and each of them is told that asks for
+``others``.
 
 History: one JSON object a line, times in seconds of CLOCK_MONOTONIC as this process read it; see ``demo.oracle``.
 """
@@ -53,6 +57,7 @@ class Registry:
         self.history, self.mode = history, mode
         self.release_delay_s, self.keepalive_s = release_delay_s, keepalive_s
         self.owners: dict[int, list[Owner]] = {}
+        self.heard_s: dict[int, float] = {}
         self._refused: set[tuple[int, str]] = set()
         self.note("start", time.monotonic(), mode=mode)
 
@@ -83,6 +88,22 @@ class Registry:
         self.note("grant", now_s, port=port, node=node, client=client)
         return None
 
+    def free_in_s(self, owner: Owner, now_s: float) -> float:
+        """Seconds until a port of this owner is free if it is not heard again."""
+        if owner.vanished_s is not None:
+            return max(0.0, owner.vanished_s + self.release_delay_s - now_s)
+        return max(0.0, self.heard_s.get(owner.client, now_s) + max(self.keepalive_s, self.release_delay_s) - now_s)
+
+    def others(self, client: int) -> dict[str, str]:
+        """Ports of the client that another node, not gone, owns as well, and which one."""
+        found: dict[str, str] = {}
+        for port, owners in sorted(self.owners.items()):
+            mine = next((o.node for o in owners if o.client == client), None)
+            other = next((o.node for o in owners if o.node != mine and o.vanished_s is None), None)
+            if mine is not None and other is not None:
+                found[str(port)] = other
+        return found
+
     def unregister(self, port: int, node: str, client: int, now_s: float) -> bool:
         for owner in [o for o in self.owners.get(port, []) if o.node == node and o.client == client]:
             self.owners[port].remove(owner)
@@ -92,6 +113,7 @@ class Registry:
 
     def vanish(self, client: int, heard_s: float, now_s: float) -> None:
         """The client is gone: its ports stay with it for the release delay from ``heard_s`` on."""
+        self.heard_s.pop(client, None)
         for port, owners in self.owners.items():
             for owner in owners:
                 if owner.client == client and owner.vanished_s is None:
@@ -163,7 +185,7 @@ class CallManager:
                 if not line:
                     heard_s = time.monotonic()
                     break
-                heard_s = time.monotonic()
+                self.registry.heard_s[client] = heard_s = time.monotonic()
                 node, answer = self._answer(line, node, client, heard_s)
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await asyncio.wait_for(writer.drain(), WRITE_LIMIT_S)
@@ -188,12 +210,16 @@ class CallManager:
                 return node, {"ok": False, "detail": "say hello with the name of the node first"}
             if op == "heartbeat":
                 return node, {"ok": True, "keepalive_s": self.registry.keepalive_s}
+            if op == "others":
+                return node, {"ok": True, "others": self.registry.others(client)}
             port = int(request["port"])
             if op == "register":
                 other = self.registry.register(port, node, client, now_s)
                 if other is None:
                     return node, {"ok": True}
-                return node, {"ok": False, "owner": other.node, "detail": f"port {port} is owned by {other.node}"}
+                free_in_s = round(self.registry.free_in_s(other, now_s), 3)
+                detail = f"port {port} is owned by {other.node}"
+                return node, {"ok": False, "owner": other.node, "free_in_s": free_in_s, "detail": detail}
             if op == "unregister":
                 return node, {"ok": self.registry.unregister(port, node, client, now_s)}
             return node, {"ok": False, "detail": f"unknown op {op!r}"}

@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,10 +51,13 @@ class Cluster:
     Nodes are numbered 1 and 2; ``node`` may also be the string "outside" (programs callmanager, lan, witness, haproxy),
     or, with separate hosts, "callmanager", "witness" or "balancer".
     Programs of a node: redis, cti, portal, guard, tick, switch; beat with ``separate_beat``, keepalived with ``floating``.
+    ``beside``: the running cluster whose Redis a further ``instance`` uses; its groups have the prefix in their names.
     """
 
-    def __init__(self, config: ClusterConfig) -> None:
+    def __init__(self, config: ClusterConfig, beside: Cluster | None = None) -> None:
         self.config, self.secrets = config, Secrets(**({"password": config.password} if config.password else {}))
+        if beside is not None:
+            self.secrets = replace(self.secrets, redis=beside.secrets.redis, peer=beside.secrets.peer)
         self._groups: dict[int | str, Supervision] = {}
         self.history = config.directory.resolve() / config.home("callmanager") / "call_manager.jsonl"
 
@@ -75,7 +78,7 @@ class Cluster:
         check_ports(config)
         self._unmount()
         for name in OUR_DIRECTORIES:
-            shutil.rmtree(config.directory / name, ignore_errors=True)
+            shutil.rmtree(config.directory / config.group(name), ignore_errors=True)
         for group in outside_groups(config, self.secrets):
             self._add(group.name, group)
         for number in (1, 2):
@@ -215,7 +218,7 @@ class Cluster:
 
     def monitor(self, node: int, mod: str = "FT") -> str:
         """Body of the monitor URL, or "" when the portal does not answer."""
-        return self.get(self.address(node), f"/ft/monitor?mod={mod}")[1].strip()
+        return self.get(self.address(node), f"{self.config.url_prefix}/monitor?mod={mod}")[1].strip()
 
     def active(self) -> list[str]:
         """Designations that answer ACTIVE now; more than one is a split-brain."""

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
+STEP_S = 0.2  # guide 6.2: 200 ms a port and a device
 ADDRESS_STOP_S = 1.0  # of the agent that carries the VIP: a shell script, so slower than the CTI server
 
 
@@ -28,11 +29,13 @@ class ClusterConfig:
     what each group's supervisord is started with, as ("ip", "netns", "exec", "node1").
 
     ``floating``: keepalived on both nodes moves the VIP, instead of HAProxy; with ``floating_agent`` too the OCF agent
-    IPaddr2 does, as a service of the pair. ``interface``: the nodes' own, for that. ``balancer_uri``: what HAProxy or
-    keepalived asks a node.
+    IPaddr2 does, as a service of the pair. ``interface``: the nodes' own, for that.
     ``clock_offset_s``: node number -> seconds by which the wall clock of its programs is off (libfaketime); only the
     nodes named there can be stepped later. ``disk_bytes``: size of a tmpfs for what each node keeps (needs root);
     0: an ordinary folder. ``keep_logs``: no log is ever rotated away, and a small disk is copied at the end.
+    ``further``: prefixes of further instances that may use the Redis of this cluster's nodes. ``instance``: this is such a
+    one, with ports of its own beside the cluster that has the Redis, in the same ``directory``; its FT_PREFIX.
+    ``portal_control``: FT_PORTAL names the portal's program, so that the agent restarts it, when it is dead and daily.
     """
 
     directory: pathlib.Path = pathlib.Path("instance/demo")
@@ -67,15 +70,22 @@ class ClusterConfig:
     floating: bool = False
     floating_agent: bool = False
     interface: str = "eth0"
-    balancer_uri: str = "/ft/active"
     clock_offset_s: Mapping[int, float] = field(default_factory=dict)
     disk_bytes: int = 0
     keep_logs: bool = False
+    further: Sequence[str] = ()
+    instance: str = ""
+    portal_control: bool = False
 
     @property
     def stop_s(self) -> float:
         """How long the services of a node may take to stop, one after another."""
         return self.service_stop_s + (ADDRESS_STOP_S if self.floating_agent else 0.0)
+
+    @property
+    def start_expected_s(self) -> float:
+        """Start of a CTI server, in seconds (guide 6.2), by the demo's scale."""
+        return round(self.connect_s + STEP_S * self.cti_scale * (self.cti_ports + self.cti_devices), 3)
 
     @property
     def outside(self) -> str:
@@ -102,12 +112,25 @@ class ClusterConfig:
         """With an own floating address the VIP is an address of the portal itself."""
         return f"{self.address('vip')}:{self.portal_port if self.floating else self.vip_port}"
 
+    def group(self, name: str) -> str:
+        """Group "node1", "node2" or of what is on neither node, apart from those of other instances."""
+        return f"{name}-{self.instance}" if self.instance else name
+
+    @property
+    def url_prefix(self) -> str:
+        """FT_URL_PREFIX."""
+        return self.group("/ft")
+
+    def peer_user(self, instance: str) -> str:
+        """As whom the other node's part of ``instance`` logs in at a node's Redis."""
+        return f"peer-{instance}" if instance else "peer"
+
     def node_directory(self, number: int) -> pathlib.Path:
-        return self.directory.resolve() / f"node{number}"
+        return self.directory.resolve() / self.group(f"node{number}")
 
     def instance_directory(self, number: int) -> pathlib.Path:
-        """What the node keeps: database, leases, epochs. The small disk, if there is one."""
-        directory = self.node_directory(number)
+        """FT_INSTANCE_DIR, one for all instances: database, leases, epochs. The small disk, if there is one."""
+        directory = self.directory.resolve() / f"node{number}"
         return directory / "disk" if self.disk_bytes else directory
 
     def clock_file(self, number: int) -> pathlib.Path:
@@ -121,7 +144,7 @@ class ClusterConfig:
     def home(self, program: str) -> str:
         """Group in which a program runs that is on neither node: callmanager, lan, witness or haproxy."""
         if not self.separate_hosts:
-            return "outside"
+            return self.group("outside")
         return {"lan": "callmanager", "haproxy": "balancer"}.get(program, program)
 
     @property

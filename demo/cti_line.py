@@ -18,6 +18,7 @@ from typing import Any
 STEP_S = 0.2  # guide 6.2: 200 ms a port and a device
 RETRY_S = 0.1  # how soon a refused port is asked for again
 CALL_LIMIT_S = 2.0
+LINE_BYTES_MAX = 65_536
 PULSE_S = 0.1  # how often the clock is looked at
 FROZEN_S = 0.5  # a longer gap between two looks means that the process was frozen
 
@@ -81,7 +82,7 @@ class CallManagerLink:
 
     def call(self, **request: Any) -> dict[str, Any]:
         self._socket.sendall(json.dumps(request).encode() + b"\n")
-        line = self._file.readline(4096)
+        line = self._file.readline(LINE_BYTES_MAX)
         if not line.endswith(b"\n"):
             raise ConnectionError("the call manager closed the connection")
         answer: dict[str, Any] = json.loads(line)
@@ -109,8 +110,11 @@ class Line:
         self._lease_s = 0.0  # deadline on CLOCK_BOOTTIME
         self._state, self._progress, self._detail = "standby", 0, ""
         self._owned: list[int] = []
+        self._others: dict[str, str] | None = None  # owned ports that another owns too; None: not asked
+        self._free_s: float | None = None  # until when the port that is waited for is held, on CLOCK_BOOTTIME
         self._link: CallManagerLink | None = None
         self._beat_s = self._pulse_s = boottime_s()
+        self._asked_s = float("-inf")
         self._thawed_s = self._stop_s = float("-inf")
         threading.Thread(target=self._run, name="line", daemon=True).start()
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
@@ -149,7 +153,12 @@ class Line:
     def status(self) -> dict[str, Any]:
         with self._lock:
             total = len(self.config.ports) + self.config.devices
-            facts = {"progress": self._progress, "total": total, "epoch": self._epoch, "detail": self._detail}
+            facts: dict[str, Any] = {"progress": self._progress, "total": total, "epoch": self._epoch}
+            facts["detail"] = self._detail
+            if self._free_s is not None and self._state == "starting":
+                facts["waiting_s"] = round(max(0.0, self._free_s - boottime_s()), 1)
+            if self._others is not None:
+                facts["also_owned"] = {f"port {port}": owner for port, owner in self._others.items()}
             return {"state": self._state} | facts
 
     def close(self) -> None:
@@ -241,6 +250,7 @@ class Line:
             if self._link is not None:
                 self._link.close()
             self._link, self._owned, self._progress, self._detail = None, [], 0, why
+            self._others = self._free_s = None
             self._state = "starting" if self._wanted else "standby"
 
     def _show(self, state: str, detail: str) -> None:
@@ -276,16 +286,33 @@ class Line:
         answer = self._link.call(op="register", port=port)
         self._beat_s = boottime_s()
         if not answer["ok"]:
-            self._show("starting", f"port {port} refused: {answer.get('detail', '')}")
+            self._wait_for(port, answer)
             return self._pause(RETRY_S) and False
+        with self._lock:
+            self._free_s = None
         self._owned.append(port)
         return True
 
+    def _wait_for(self, port: int, answer: dict[str, Any]) -> None:
+        """The port is another's: asked for again until it is free. A sign of life of its owner begins the wait anew."""
+        free_in_s = float(answer.get("free_in_s", 0.0))
+        with self._lock:
+            self._free_s = boottime_s() + free_in_s
+        owner = answer.get("owner", "another")
+        self._show("starting", f"waiting for release of port {port} (held by {owner}, {free_in_s:.0f} s)")
+
     def _heartbeat(self) -> None:
+        """When it is due: a sign of life, and the question who else owns what is owned here."""
         assert self._link is not None
-        if boottime_s() - self._beat_s >= self._link.keepalive_s / 4:
-            self._beat_s = boottime_s()
+        now_s, period_s = boottime_s(), self._link.keepalive_s / 4
+        if now_s - self._beat_s >= period_s:
+            self._beat_s = now_s
             self._link.keepalive_s = float(self._link.call(op="heartbeat")["keepalive_s"])
+        if now_s - self._asked_s >= period_s:
+            self._asked_s = now_s
+            others = self._link.call(op="others").get("others", {})
+            with self._lock:
+                self._others = {str(port): str(owner) for port, owner in others.items()}
 
     def _disown(self) -> None:
         """Give every port back; without an answer the connection is closed, and the release delay runs."""
@@ -301,6 +328,7 @@ class Line:
             link.close()
             self._link = None
         with self._lock:
+            self._others = self._free_s = None
             if self._wanted:
                 return
             self._state, self._progress = "standby", 0

@@ -8,6 +8,8 @@ HTTP control API, JSON in and out, HTTP/1.1 keep-alive. Every answer to an order
     POST /restart                                200; gives its ports back and starts anew in the same process
     GET  /status                                 {"state": "standby|starting|active|stopping", "progress": 2,
                                                   "total": 5, "epoch": 4, "detail": "registering 2/5"}
+                                                 and "waiting_s" while a port is waited for, "also_owned":
+                                                 {"port 7101": "server2"} once the call manager was asked who owns
 
 503: the process was frozen and the order may be old; ask again. 401: the bearer token is wrong. Orders return at once;
 the status shows how far they are. Demoted, it stays up and owns nothing.

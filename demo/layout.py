@@ -13,6 +13,9 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Sequence
 
+from ftplugin.pairing import redis_users
+from ftplugin.store.keys import Keys
+
 from . import clock
 from .balancers import floating_address, haproxy, keepalived
 from .config import ClusterConfig, Secrets, SetupError
@@ -20,8 +23,11 @@ from .config import ClusterConfig, Secrets, SetupError
 __all__ = ["ClusterConfig", "Group", "Secrets", "SetupError", "check_ports", "free_config", "make_redis", "node_group"]
 
 SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes, and supervisord appends its pid while it makes the socket
+CONTROL_SOCKET = "supervisor.sock"
 REPEAT_FOREVER = 1_000_000_000
 STOP_WAIT_S = 3
+START_LIMIT_S_MIN = 60.0
+PEER = {"": "peer"}
 
 
 def redis_binary() -> str:
@@ -75,7 +81,7 @@ class Group:
 
     def write(self) -> pathlib.Path:
         """Write supervisord.conf. The path of its control socket."""
-        sock = self.directory / "supervisor.sock"
+        sock = self.directory / CONTROL_SOCKET
         if len(str(sock)) > SOCKET_PATH_MAX:
             sock = pathlib.Path(tempfile.mkdtemp(prefix="ft-demo-")) / "s"
         directory = _escaped(self.directory)
@@ -109,8 +115,11 @@ def _escaped(value: object) -> str:
     return str(value).replace("%", "%%")
 
 
-def make_redis(directory: pathlib.Path, address: str, port: int, password: str, peer: str) -> tuple[str, ...]:
-    """Write redis.conf; the command. ``peer``: password of the user that the other node may log in as."""
+def make_redis(
+    directory: pathlib.Path, address: str, port: int, password: str, peer: str, users: Mapping[str, str] = PEER
+) -> tuple[str, ...]:
+    """Write redis.conf; the command. ``users``: instance -> whom the other node's part of it logs in as; ``peer``: the
+    password of these users."""
     lines = [
         f"bind {address}",
         f"port {port}",
@@ -120,10 +129,11 @@ def make_redis(directory: pathlib.Path, address: str, port: int, password: str, 
         f"requirepass {password}",
         "maxmemory 64mb",
         "tcp-backlog 128",
-        # the peer may vote, answer, and put a demote message into the switch queue; nothing else
-        f"user peer on >{peer} ~ft:vote ~ft:word:* ~ft-switch* ~_kombu.binding*"
-        " -@all +@read +@write +@connection +@transaction +@scripting -@dangerous +info",
     ]
+    for instance, user in users.items():
+        keys = Keys(instance)
+        # the peer may vote, answer, and put a demote message into the agent queue; nothing else
+        lines.append(redis_users.line(user, redis_users.hashed(peer), redis_users.peer_rules(keys)))
     path = directory / "redis.conf"
     path.write_text("\n".join(lines) + "\n")
     path.chmod(0o600)
@@ -133,13 +143,15 @@ def make_redis(directory: pathlib.Path, address: str, port: int, password: str, 
 def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     """Write one node's files; its programs."""
     directory, kept = config.node_directory(number), config.instance_directory(number)
-    kept.mkdir(parents=True, exist_ok=True)
+    for folder in (directory, kept):
+        folder.mkdir(parents=True, exist_ok=True)
     if number in config.clock_offset_s:
         clock.set_offset(config.clock_file(number), config.clock_offset_s[number])
     address = config.address(f"node{number}")
     own, cti = f"{address}:{config.portal_port}", f"{address}:{config.cti_port}"
     service: dict[str, Any] = {"name": "cti", "kind": "http", "url": f"http://{cti}", "token": words.cti}
-    service |= {"stop_limit_s": max(0.1, config.service_stop_s)}
+    service |= {"stop_limit_s": max(0.1, config.service_stop_s), "start_expected_s": config.start_expected_s}
+    service |= {"start_limit_s": max(START_LIMIT_S_MIN, 2 * config.start_expected_s)}
     services = [service, floating_address(config)] if config.floating_agent else [service]
     file = directory / "node.toml"
     file.write_text(
@@ -148,16 +160,19 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
                 "PORTAL_SECRET_KEY": words.portal_key,
                 "PORTAL_PASSWORD": words.password,
                 "FT_OWN_ADDRESS": own,
-                "FT_URL_PREFIX": "/ft",
+                "FT_PREFIX": config.instance,
+                "FT_URL_PREFIX": config.url_prefix,
                 "FT_LEGACY_URLS": True,
                 "FT_REDIS_URL": f"redis://:{words.redis}@{address}:{config.redis_port}/0",
-                "FT_PEER_REDIS_USER": "peer",
+                "FT_PEER_REDIS_USER": config.peer_user(config.instance),
                 "FT_PEER_REDIS_PASSWORD": words.peer,
                 "FT_WITNESS_PASSWORD": words.witness if config.witness else "",
                 "FT_INSTANCE_DIR": kept,
                 "FT_SECRET_KEYS": [words.key],
                 "FT_WATCHDOG_INTERVAL_S": max(0.5, min(5.0, 2 * config.interval_s)),
+                "FT_WATCHDOG_WINDOW_S": max(15.0, min(600.0, 40 * config.interval_s)),
                 "FT_SERVICES": services,
+                "FT_PORTAL": _portal_control(directory) if config.portal_control else {},
             }
         )
     )
@@ -170,12 +185,12 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
         f"server{number}",
     ]
     line += ["--ports", str(config.cti_ports), "--devices", str(config.cti_devices), "--scale", str(config.cti_scale)]
-    line += ["--connect-s", str(config.connect_s), "--epoch-file", str(kept / "cti.epoch")]
+    epoch_file = (directory if config.instance else kept) / "cti.epoch"
+    line += ["--connect-s", str(config.connect_s), "--epoch-file", str(epoch_file)]
     line += ["--trouble-file", str(config.trouble_file(number))]
     line += ["--release-limit-s", str(config.service_stop_s / 2)]
     line += ["--check-lease"] if config.check_lease else []
     programs: list[tuple[str, tuple[str, ...]]] = [
-        ("redis", make_redis(directory, address, config.redis_port, words.redis, words.peer)),
         ("cti", (python, "-m", "demo.cti_server", "--listen", cti, *line)),
         (
             "portal",
@@ -185,6 +200,10 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
         ("tick", (python, "-m", "workers", "tick", *([] if config.separate_beat else ["--beat"]))),
         ("switch", (python, "-m", "workers", "switch")),
     ]
+    if not config.instance:
+        users = {instance: config.peer_user(instance) for instance in ("", *config.further)}
+        redis = make_redis(directory, address, config.redis_port, words.redis, words.peer, users)
+        programs.insert(0, ("redis", redis))
     if config.separate_beat:
         programs.append(("beat", (python, "-m", "workers", "beat")))
     if config.floating and not config.floating_agent:
@@ -193,7 +212,15 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     if config.floating_agent:  # where agents keep what must not outlive a boot: hosts of a demo share one /run
         (directory / "run").mkdir(exist_ok=True)
         env["HA_RSCTMP"] = str(directory / "run")
-    return _group(config, f"node{number}", programs, env | _path(), program_env=clock_env(config, number))
+    return _group(config, config.group(f"node{number}"), programs, env | _path(), program_env=clock_env(config, number))
+
+
+def _portal_control(directory: pathlib.Path) -> dict[str, Any]:
+    """FT_PORTAL: the portal's program of the node's own supervisord. Raises SetupError."""
+    sock = directory / CONTROL_SOCKET
+    if len(str(sock)) > SOCKET_PATH_MAX:
+        raise SetupError(f"{sock}: this path is too long for a socket, so no portal can be restarted there")
+    return {"kind": "supervisord", "program": "portal", "url": f"unix://{sock}", "stop_limit_s": STOP_WAIT_S + 2}
 
 
 def clock_env(config: ClusterConfig, number: int) -> dict[str, str]:
@@ -266,9 +293,10 @@ def listeners(config: ClusterConfig) -> list[tuple[str, int, str, str]]:
         address = config.address(f"node{n}")
         found += [
             (address, config.portal_port, f"portal of server {n}", "--portal-port"),
-            (address, config.redis_port, f"Redis of server {n}", "--redis-port"),
             (address, config.cti_port, f"CTI server of server {n}", "--cti-port"),
         ]
+        if not config.instance:
+            found.append((address, config.redis_port, f"Redis of server {n}", "--redis-port"))
     if config.witness:
         found.append((config.address("witness"), config.witness_port, "witness", "--witness-port"))
     if config.with_balancer:

@@ -32,9 +32,11 @@ def create_app() -> Flask:
     app.config["PORTAL_DATABASE_URL"] = f"sqlite:///{file.parent / 'portal.sqlite3'}"
     app.config.from_file(str(file), load=tomllib.load, text=False)
     app.config["SECRET_KEY"] = app.config["PORTAL_SECRET_KEY"]
-    app.config["SESSION_COOKIE_NAME"] = "portal"
+    # a cookie does not know ports: that of another instance on this host needs another name
+    app.config["SESSION_COOKIE_NAME"] = "portal" + app.config.get("FT_PREFIX", "")
     portal_pages.init_app(app)
-    FaultTolerance(app, authorize=lambda right: right in current_user.rights, layout="portal/layout.html")
+    ft = FaultTolerance(app, authorize=lambda right: right in current_user.rights, layout="portal/layout.html")
+    app.register_blueprint(ft.active_only(portal_pages.make_operator()))  # runs on the active server, whichever is asked
     return app
 
 

@@ -11,7 +11,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import Column, Engine, MetaData, String, Table, create_engine, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from wtforms import PasswordField, StringField
-from wtforms.validators import InputRequired
+from wtforms.validators import InputRequired, Length
 
 METADATA = MetaData()
 ACCOUNT = Table(
@@ -41,6 +41,10 @@ PEOPLE = (
     ("2100", "Conference room", "Hotel"),
 )
 pages = Blueprint("portal", __name__)
+
+
+class TestCallForm(FlaskForm):  # type: ignore[misc]
+    number = StringField("Number", [InputRequired(), Length(max=20)])
 
 
 class User(UserMixin):  # type: ignore[misc]
@@ -116,6 +120,24 @@ def directory() -> str:
 @login_required  # type: ignore[untyped-decorator]
 def users() -> str:
     return render_template("portal/users.html", accounts=_rows(select(ACCOUNT)))
+
+
+def make_operator() -> Blueprint:
+    """The page that makes sense only beside the services."""
+    blueprint = Blueprint("operator", __name__)
+    blueprint.add_url_rule("/operator", view_func=console, methods=["GET", "POST"])
+    return blueprint
+
+
+@login_required  # type: ignore[untyped-decorator]
+def console() -> Any:
+    """Says on which server it runs, whichever was asked, and takes test calls."""
+    form = TestCallForm()
+    runs_on = f"{request.environ['SERVER_NAME']}:{request.environ['SERVER_PORT']}"
+    if form.validate_on_submit():
+        flash(f"Test call to {form.number.data} from the server at {runs_on}.")
+        return redirect(url_for("operator.console"))
+    return render_template("portal/operator.html", form=form, runs_on=runs_on)
 
 
 @pages.route("/login", methods=["GET", "POST"])

@@ -28,8 +28,7 @@ def announce(cluster: Cluster) -> None:
     print(f"Files, logs  {_shown(config.directory)}/node1  node2  outside")
     s = config
     print(f"Settings     T {s.interval_s:g} s, t {s.timeout_s:g} s, N {s.threshold}: a failover takes about ", end="")
-    start_s = s.connect_s + 0.2 * s.cti_scale * (s.cti_ports + s.cti_devices)
-    print(f"{s.threshold * s.interval_s + s.timeout_s + start_s:.1f} s with the start of the service\n")
+    print(f"{s.threshold * s.interval_s + s.timeout_s + s.start_expected_s:.1f} s with the start of the service\n")
     one, two = (_control(cluster, n) for n in ("node1", "node2"))
     print("Try, in another terminal (what is killed is restarted by its supervisor, as on a real host):")
     for what, command in (

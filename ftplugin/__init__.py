@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .config import ConfigError, NodeConfig
     from .core.settings import Settings, SettingsError
     from .extension import FaultTolerance, Portal
+    from .health.checks import Degraded
 
 __version__ = "0.1.0"
-__all__ = ["ConfigError", "FaultTolerance", "NodeConfig", "Portal", "Settings", "SettingsError", "__version__"]
+__all__ = ["ConfigError", "Degraded", "FaultTolerance", "NodeConfig", "Portal", "Settings", "SettingsError", "__version__"]
 
 _HOMES = {
     "ConfigError": "config",
+    "Degraded": "health.checks",
     "FaultTolerance": "extension",
     "NodeConfig": "config",
     "Portal": "extension",

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, abort, current_app, redirect, url_for
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import __version__, standing
+from .balancer.probers import Probers
 from .clock import SystemClock
-from .config import NodeConfig
+from .config import ConfigError, NodeConfig
 from .core.records import RoleRecord
 from .core.settings import Settings, SettingsError, designation_of, parse_address
 from .core.terms import Designation
+from .health.checks import TIMEOUT_S_DEFAULT
+from .health.portal import HealthHook, HealthHooks, PortalHealth
 from .licence.keep import LicenceStore
 from .prechecks import Hook, Hooks
+from .replicate.engine import Replicator
+from .replicate.registry import Registry
 from .report import Report
 from .signals import Announcer
 from .state import RoleReader
 from .store.database import Database, DatabaseUnreachable
+from .store.instance import claim
 from .store.journal import SqlJournal
 from .store.keys import Keys
 from .store.runtime import RuntimeStore, connect
 from .store.settings_store import SettingsStore
 from .web.producer import Producer
 
+if TYPE_CHECKING:
+    from .standby.door import Door
+    from .standby.limits import Limits
+
 NAME = "ftplugin"
 SOURCE = "portal"
 REFUSAL_LOG_S = 10.0
 DATABASE_START_LIMIT_S = 3.0
+FORWARDS_MAX = 3  # waitress has four threads unless told otherwise
 Authorize = Callable[[str], Any]
 Layout = str | Callable[[str, str, str], str]
 
@@ -56,16 +70,30 @@ class Portal:
         self.database = Database(config.database_url)
         self.licence = LicenceStore(config.instance_dir, config.licence_key, config.own_address, self.report)
         self.settings = SettingsStore(
-            self.database, config.own_address, config.stop_needed_s, refusal=self.licence.problem
+            self.database,
+            config.own_address,
+            config.stop_needed_s,
+            slowest_check_s=lambda: max(config.slowest_check_s, self.health.hooks.slowest_s if self.health else 0.0),
+            refusal=self.licence.problem,
         )
         self.journal = SqlJournal(self.database)
+        self.probers = Probers(self.runtime.publish, self.clock.boot_id)
         self.prechecks = Hooks()
+        self.door: Door | None = None  # None: not mounted; else the layer that passes standby requests on
+        self.health: PortalHealth | None = None  # None: not mounted, so the portal's own checks are not known here
+        self.replicator: Replicator | None = None  # None: not mounted, so what the portal registers is not known here
         self._announcer = Announcer(self.runtime.client, self.keys)
         self._refusals: dict[str, float] = {}
         self._refusals_lock = threading.Lock()
 
     def close(self) -> None:
         """Let go of Redis and the database, for a process that goes on without this portal (tests, reloaders)."""
+        if self.health is not None:
+            self.health.close()
+        if self.door is not None:
+            self.door.close()
+        if self.replicator is not None:
+            self.replicator.close()
         self._announcer.close()
         self.database.close()
         self.runtime.client.close()
@@ -151,6 +179,8 @@ class FaultTolerance:
     three as markup and returns the whole page; the pages are shown inside it. Empty: they stand alone.
     actor: the name under which what the user does is recorded; without it Flask-Login's ``get_id()``, which many portals
     make a number.
+    forwards_max: how many requests each process passes on to the active server at a time (``active_only``); fewer than the
+    threads of the WSGI server, so that the monitor answers while the active one hangs.
     """
 
     def __init__(
@@ -161,9 +191,15 @@ class FaultTolerance:
         blueprint: Blueprint | None = None,
         layout: Layout = "",
         actor: Callable[[], str] | None = None,
+        forwards_max: int = FORWARDS_MAX,
     ) -> None:
+        if isinstance(forwards_max, bool) or not isinstance(forwards_max, int) or forwards_max < 1:
+            raise ValueError(f"FaultTolerance: forwards_max={forwards_max!r}: must be a whole number, 1 or more")
         self._authorize, self._blueprint, self._layout, self._actor = authorize, blueprint, layout, actor
+        self._forwards_max = forwards_max
         self._prechecks = Hooks()
+        self._health_hooks = HealthHooks()
+        self._registry = Registry()
         if app is not None:
             self.init_app(app)
 
@@ -186,19 +222,31 @@ class FaultTolerance:
                 "app with its own FT_PREFIX"
             )
         from .cli import group
+        from .standby.door import Door
+        from .standby.marks import look
 
         rights, name = authorize or self._authorize, actor or self._actor
-        portal = Portal(NodeConfig.of(app.config), rights, layout or self._layout, name)
+        portal = Portal(NodeConfig.of(app.config, unpaired=True), rights, layout or self._layout, name)
         portal.prechecks = self._prechecks
+        portal.health = PortalHealth(app, portal, self._health_hooks)
+        app.before_request(portal.health.ensure)
+        portal.replicator = Replicator(app, portal, self._registry)
+        app.before_request(portal.replicator.ensure)
         app.extensions[NAME] = portal
+        app.wsgi_app = portal.door = Door(app, portal, self._forwards_max)  # type: ignore[method-assign]
+        app.url_value_preprocessor(look)
         _add_urls(app, portal.config, blueprint or self._blueprint)
         app.cli.add_command(group)
         assert portal.producer.queue  # made now: the first fence must not wait for the import of its parts
         try:
             portal.database.prepare(DATABASE_START_LIMIT_S)
-        except DatabaseUnreachable as error:
+            refusal = claim(portal.database, portal.config.prefix)
+        except (DatabaseUnreachable, SQLAlchemyError) as error:
             app.logger.error("ftplugin: %s; the portal starts all the same and tries again", error)
             portal.report.line(SOURCE, f"{error}; trying again")
+            refusal = ""
+        if refusal:
+            raise ConfigError(refusal)
         portal.licence.watch()
 
     def precheck(self, name: str) -> Callable[[Hook], Hook]:
@@ -213,6 +261,64 @@ class FaultTolerance:
             return hook
 
         return add
+
+    def health_check(
+        self, name: str, timeout: float = TIMEOUT_S_DEFAULT, *, shared: bool = False
+    ) -> Callable[[HealthHook], HealthHook]:
+        """Decorator: add a health check of the portal's own (``ftplugin.health.portal``); ``mod=IPSWS`` names it if it fails.
+
+        It runs in the background, never in a request. It returns None, "" or True when well, a text or False when failed,
+        or ``ftplugin.Degraded(text)``; what it raises is failed too. timeout: its limit in seconds, 0.1 to 60; past it, it
+        counts as failed. shared: both servers have what it looks at, so that its failure is no reason to switch.
+        Raises ValueError when the name is wrong or taken, or the limit out of bounds.
+        """
+
+        def add(hook: HealthHook) -> HealthHook:
+            self._health_hooks.add(name, hook, timeout_s=timeout, shared=shared)
+            return hook
+
+        return add
+
+    def replicate(
+        self,
+        model: Any,
+        *,
+        engine: Engine | Callable[[], Engine] | None = None,
+        exclude: Sequence[str] = (),
+        name: str = "",
+        imported: bool = False,
+    ) -> Any:
+        """Keep the rows of a declarative class, or of a Table, equal on both servers (docs/replication.md); returns it.
+
+        engine: of the portal's database, or a function that gives it; None: Flask-SQLAlchemy's. exclude: names of columns that
+        stay local. name: by which both servers know it; empty: that of the table. imported: each server fills it by its own
+        import schedule (guide 3.3): not replicated, and the page says so. Raises TypeError, ValueError.
+        """
+        self._registry.add_model(model, engine, exclude, name, imported)
+        return model
+
+    def replicate_folder(
+        self, path: str | os.PathLike[str], *, exclude: Sequence[str] = (), name: str = "", imported: bool = False
+    ) -> None:
+        """Keep the files below ``path`` equal on both servers (docs/replication.md).
+
+        exclude: patterns of names or paths that stay local, as ``*.tmp``. name: by which both servers know it; empty: the
+        folder's own. imported: as for ``replicate``. Raises TypeError, ValueError.
+        """
+        self._registry.add_folder(path, exclude, name, imported)
+
+    def active_only(self, target: Any = None, *, by: str = "proxy", limits: Limits | None = None) -> Any:
+        """Decorator: a view, or a blueprint that is not registered yet, runs on the active server alone (spec 8).
+
+        On a standby server a request is passed on to the active one and its answer comes back (``by="proxy"``), or the
+        client is sent there: ``"redirect"`` by 307, ``"phone"`` by XML for Cisco's phones. No active server known: 503.
+        limits: what passing on may cost (``ftplugin.standby.Limits``). See docs/standby-requests.md.
+        Raises ValueError for another ``by``, TypeError when ``target`` is neither a function nor a blueprint.
+        """
+        from .standby.limits import Limits
+        from .standby.marks import active_only
+
+        return active_only(target, by=by, limits=limits or Limits())
 
     @property
     def portal(self) -> Portal:

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
 from urllib.parse import urlsplit
 
+from .tls import in_words
+
 HEAD_BYTES_MAX = 8_192
 IDLE_S_MAX = 90.0  # many servers close an idle connection after 60 to 120 s; a retry covers the rest
 
@@ -62,7 +64,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self.left <= 0:
             raise HttpFailure("too large", "answer is larger than allowed")
-        self.sock.settimeout(_remaining(self.deadline_s))
+        self.sock.settimeout(remaining_s(self.deadline_s))
         count = self.sock.recv_into(memoryview(buffer)[: self.left])
         self.left -= count
         self.received += count
@@ -79,14 +81,16 @@ class _Receiver:
         return io.BufferedReader(self.raw, 2048)
 
 
-def _remaining(deadline_s: float) -> float:
+def remaining_s(deadline_s: float) -> float:
+    """Seconds until ``deadline_s`` (CLOCK_MONOTONIC). Raises TimeoutError when it has passed."""
     left_s = deadline_s - time.monotonic()
     if left_s <= 0:
         raise TimeoutError("time limit reached")
     return left_s
 
 
-def _failure(error: Exception, fresh: bool) -> HttpFailure:
+def failure_of(error: Exception, fresh: bool, host: str) -> HttpFailure:
+    """``error`` of an exchange with ``host`` as an HttpFailure. fresh: on a connection that was opened for it."""
     if isinstance(error, HttpFailure):
         return error
     if isinstance(error, TimeoutError):
@@ -96,7 +100,7 @@ def _failure(error: Exception, fresh: bool) -> HttpFailure:
     if isinstance(error, (ConnectionError, http.client.RemoteDisconnected)):
         return HttpFailure("closed", "connection closed without an answer")
     if isinstance(error, ssl.SSLError):
-        return HttpFailure("connect", f"TLS: {error.reason or error}")
+        return HttpFailure("connect", in_words(error, host))
     if isinstance(error, (http.client.HTTPException, ValueError)):
         return HttpFailure("garbage", f"answer is not HTTP: {type(error).__name__}")
     text = getattr(error, "strerror", None) or str(error)
@@ -123,11 +127,11 @@ class Link:
         sock = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_STREAM)
         self._sock = sock
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(_remaining(deadline_s))
+        sock.settimeout(remaining_s(deadline_s))
         sock.connect((self.host, self.port))
         if self.secure:
             context = self._context() if self._context else ssl.create_default_context()
-            sock.settimeout(_remaining(deadline_s))
+            sock.settimeout(remaining_s(deadline_s))
             self._sock = context.wrap_socket(sock, server_hostname=self.host)
         if self.was_cut:
             raise TimeoutError("given up")
@@ -160,7 +164,7 @@ class Link:
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
         started_s = time.monotonic()
-        self._sock.settimeout(_remaining(deadline_s))
+        self._sock.settimeout(remaining_s(deadline_s))
         self._sock.sendall("\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + (body or b""))
         raw = _Bounded(self._sock, deadline_s, HEAD_BYTES_MAX + bytes_max)
         response = http.client.HTTPResponse(_Receiver(raw), method=method)  # type: ignore[arg-type]
@@ -234,7 +238,7 @@ class HttpClient:
                 answer, stays = link.ask(method, target, headers or {}, body, bytes_max, deadline_s)
                 return answer
             except (OSError, http.client.HTTPException, HttpFailure, ValueError) as error:
-                raise _failure(error, fresh_link) from None
+                raise failure_of(error, fresh_link, link.host) from None
             finally:
                 if stays and keep and not link.was_cut:
                     self._give(url, link)

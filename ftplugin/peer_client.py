@@ -79,11 +79,13 @@ class PeerClient:
         if left_s <= 0:
             return PeerAnswer(problem=f"{peer} was not asked any more: its {self._limit_s:g} s are over")
         keys, nonce = self._ft.config.secret_keys, protocol.new_nonce()
+        if not keys:
+            return PeerAnswer(problem="this server has no key of the pair yet: run 'ft pair'")
         headers = {protocol.ASK_HEADER: protocol.make_ask(keys, me, nonce), "Accept-Encoding": "gzip"}
         target = "/" + self._ft.config.url_prefix.strip("/") + f"/node/{path}"
         target = target.replace("//", "/") + "?" + urlencode(asked)
         try:
-            answer = HttpClient().ask(
+            answer = HttpClient(self._ft.config.tls.context).ask(
                 "GET", url, target, limit_s=left_s, headers=headers, bytes_max=self._bytes_max, fresh=True, keep=False
             )
             text = self._unpacked(answer)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from .core.settings import Settings
+from .core.start import with_starts
 from .core.terms import Designation
 from .core.timing import service_start_s
 from .status import order_problem
@@ -135,7 +136,7 @@ def prechecks(
 ) -> list[PreCheck]:
     """Every line for a switchover to ``target``, those of the portal last. ``expected``: who was active as the user saw it."""
     documents = ft.runtime.fetch_many(("view", "agent"))
-    settings = ft.settings.cached()[1]
+    settings = with_starts(ft.settings.cached()[1], ft.config.services)
     if status["problem"]:  # nothing is known now, so nothing may be called ok
         found = [_order(status, target, expected), *_holding(status), _duration(settings, status)]
     else:

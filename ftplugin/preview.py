@@ -5,13 +5,16 @@ Delays and bounds come from ``core.timing``, the two stories from ``forecast``, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .core.settings import Problem, Settings
+from .core.start import with_starts
 from .core.timing import Timing, both_active_bound_s, expected_failover_s, worst_failover_s
 from .forecast import Fault, Forecast, forecast
+from .status.daily import times_of
 from .store.settings_history import Change, changes_between
 
 PLACES = frozenset({"server1_address", "server2_address", "witness"})  # change only with both servers (spec 4)
@@ -36,7 +39,8 @@ class Delay:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
     """``timing_changes``: until both servers have it, the active one stops by the smaller and the standby one waits by the
-    larger values. ``places_change``: addresses or witness, which stay as they are until then."""
+    larger values. ``places_change``: addresses or witness, which stay as they are until then. ``daily``: turns of the next daily
+    restart (``status.daily.times_of``)."""
 
     changes: tuple[Change, ...]
     warnings: tuple[Problem, ...]
@@ -44,6 +48,7 @@ class Preview:
     forecasts: tuple[Forecast, ...]
     timing_changes: bool
     places_change: bool
+    daily: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -53,18 +58,23 @@ class Preview:
             "delays": {d.name: {"old": d.old_s, "new": d.new_s} for d in self.delays},
             "timing_changes": self.timing_changes,
             "places_change": self.places_change,
+            "daily_restart": dict(self.daily),
             "forecasts": [f.to_json() for f in self.forecasts],
         }
 
 
-def preview(old: Settings, new: Settings, warnings: tuple[Problem, ...]) -> Preview:
-    """The change from ``old`` to ``new``, which ``SettingsStore.examined`` accepts."""
+def preview(
+    old: Settings, new: Settings, warnings: tuple[Problem, ...], services: Sequence[Mapping[str, Any]] = ()
+) -> Preview:
+    """The change from ``old`` to ``new``, which ``SettingsStore.examined`` accepts. ``services``: FT_SERVICES."""
     changes = changes_between(old, new)
+    before, after = with_starts(old, services), with_starts(new, services)
     return Preview(
         changes=changes,
         warnings=warnings,
-        delays=tuple(Delay(name=name, old_s=of(old), new_s=of(new)) for name, of in DELAYS.items()),
-        forecasts=tuple(forecast(new, fault) for fault in Fault),
+        delays=tuple(Delay(name=name, old_s=of(before), new_s=of(after)) for name, of in DELAYS.items()),
+        forecasts=tuple(forecast(after, fault) for fault in Fault),
         timing_changes=Timing.of(old) != Timing.of(new),
         places_change=any(change.name in PLACES for change in changes),
+        daily=times_of(new, time.time()) if new.daily_restart else {},
     )

@@ -18,6 +18,7 @@ import hmac
 import json
 import secrets
 from typing import Any, Mapping, Sequence
+from urllib.parse import quote, unquote
 
 from .core.terms import Designation, Phase, Role, SplitStance
 from .core.view import NodeState
@@ -29,10 +30,12 @@ SIGNATURE_BYTES = 16  # HMAC-SHA256 truncated to 128 bits, RFC 2104 section 5
 KEY_BYTES_MIN = 16
 HEADER_CHARS_MAX = 600
 COMMAND_CHARS_MAX = 20_000
+MARK_CHARS_MAX = 24
+LIST_CHARS_MAX = 120  # of one list of names in a node state; what does not fit is left out
 
 
 class ProtocolError(ValueError):
-    """A message that is refused; ``cause`` is one of unsigned, unreadable, replayed, stale."""
+    """A message that is refused; ``cause`` is one of unsigned, unreadable, replayed, stale, unconfigured."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -54,8 +57,10 @@ def check_keys(keys: Sequence[str]) -> None:
 
 
 def sign(keys: Sequence[str], *parts: object) -> str:
-    """Signature over the parts with the first (current) key, 22 URL-safe characters."""
-    return _mac(keys[0], parts)
+    """Signature over the parts with the first (current) key, 22 URL-safe characters. Raises ProtocolError without one."""
+    for key in keys:  # one reading: the file they come from may change
+        return _mac(key, parts)
+    raise ProtocolError("unconfigured", "this server has no key of the pair yet: run 'ft pair', see docs/install.md")
 
 
 def verify(keys: Sequence[str], signature: str, *parts: object) -> bool:
@@ -123,7 +128,7 @@ def make_state(keys: Sequence[str], state: NodeState, nonce: str, challenge: str
         _seconds(state.heard_asker_age_s),
         str(state.switches),
         f"{state.settings_revision}:{state.settings_mark}",
-        state.version,
+        state.version + _extras(state),
         f"{state.wall_clock_s:.3f}",
     )
     body = "~".join(fields) + f"~{challenge}"
@@ -149,6 +154,8 @@ def read_state(keys: Sequence[str], header: str, nonce: str, expected: Designati
     try:
         flags = int(parts[2], 16)
         codes = parts[1]
+        version, *rare = parts[10].split(";")
+        extras = dict(extra.partition("=")[::2] for extra in rare)
         state = NodeState(
             designation=designation,
             role=_ROLES[codes[0]],
@@ -162,13 +169,41 @@ def read_state(keys: Sequence[str], header: str, nonce: str, expected: Designati
             switches=int(parts[8]),
             settings_revision=int(parts[9].partition(":")[0]),
             settings_mark=parts[9].partition(":")[2],
-            version=parts[10],
+            version=version,
             wall_clock_s=float(parts[11]),
+            given_up=_unpacked(extras.get("g")),
+            failed=_unpacked(extras.get("f")),
+            restarting_s=float(extras.get("r") or 0),
+            content_mark=(extras.get("c") or "")[:MARK_CHARS_MAX],
             **{name: bool(flags >> bit & 1) for bit, name in enumerate(_FLAGS)},
         )
     except (KeyError, IndexError, ValueError) as error:
         raise ProtocolError("unreadable", f"node state has a field that cannot be read: {error}") from None
     return state, parts[12]
+
+
+# What is rarely said rides behind the version, as "1.2;g=cti;f=axl;r=40", and costs nothing while there is nothing to say.
+# A peer of an older version takes all of it for the version's text, which it only shows; a newer one skips unknown keys.
+
+
+def _extras(state: NodeState) -> str:
+    said = {"g": _packed(state.given_up), "f": _packed(state.failed)}
+    said["r"] = _seconds(state.restarting_s) if state.restarting_s > 0 else ""
+    said["c"] = state.content_mark if state.content_mark.isalnum() else ""
+    return "".join(f";{key}={value}" for key, value in said.items() if value)
+
+
+def _packed(names: Sequence[str]) -> str:
+    """Names, comma between them, as many as fit. None is cut: half a name could be another service's."""
+    packed = ""
+    for name in names:
+        longer = ",".join(filter(None, (packed, quote(name, safe="").replace("~", "%7E"))))
+        packed = longer if len(longer) <= LIST_CHARS_MAX else packed
+    return packed
+
+
+def _unpacked(text: str | None) -> tuple[str, ...]:
+    return tuple(unquote(name) for name in (text or "").split(",") if name)
 
 
 def sign_body(keys: Sequence[str], speaker: Designation, nonce: str, body: str) -> str:

@@ -21,6 +21,8 @@ from .store.runtime import RuntimeStore, Snapshot
 
 AGENT = "agent"
 HEALTH = "health"
+DAILY = "daily"
+CONTENT = "content"  # what the portal replicates (``ftplugin.replicate.engine``)
 HEALTH_PERIOD_S_MIN, HEALTH_PERIOD_S_MAX, HEALTH_CHECK_S = 2.0, 15.0, 3.0  # as the agent checks
 HEALTH_STALE_CHECKS = 3
 CACHE_S = 0.05  # issue 2, "Speed": a cached read is fine while it is younger than 50 ms and inside the lease
@@ -80,11 +82,27 @@ def node_state(
         settings_mark=str(agent.get("settings_mark", ""))[:8],
         version=version,
         wall_clock_s=clock.wall_s(),
+        given_up=_names(agent.get("given_up")),
+        failed=_names(agent.get("failed")),
+        restarting_s=restarting_s(snapshot.documents.get(DAILY), clock.boot_id, now_s),
+        content_mark=str((snapshot.documents.get(CONTENT) or {}).get("mark", "")),
     )
+
+
+def restarting_s(daily: Mapping[str, Any] | None, boot_id: str, now_s: float) -> float:
+    """Seconds that the announced restart may still take, from the document "daily"; 0: none is announced."""
+    until_s = (daily or {}).get("until_s")
+    if daily is None or daily.get("boot_id") != boot_id or not isinstance(until_s, (int, float)):
+        return 0.0
+    return max(0.0, until_s - now_s)
 
 
 def _stance(value: object) -> SplitStance:
     return next((stance for stance in SplitStance if stance == value), SplitStance.NONE)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
 def _count(value: object) -> int:
@@ -99,30 +117,52 @@ class Health:
     failed: tuple[str, ...] = ()
 
 
+def health_period_s(interval_s: float) -> float:
+    """How often the checks run: about each T, between 2 and 15 s."""
+    return min(HEALTH_PERIOD_S_MAX, max(HEALTH_PERIOD_S_MIN, interval_s))
+
+
 def health_of(
     document: Mapping[str, Any] | None, *, answered: bool, interval_s: float, boot_id: str, now_s: float
 ) -> Health:
     """The IPSWS answer from the "health" document; stale is KO.
 
-    interval_s: the heartbeat interval T; the checks run about each T, but within 1 to 15 s, and take up to 3 s.
-    Stale is older than three of these periods and one duration.
+    interval_s: the heartbeat interval T. Stale is older than three periods of the checks and 3 s: a check that takes longer
+    does not delay the document.
     """
     if not answered:
         return Health(ok=False, failed=("the node's Redis did not answer",))
-    checked_s = document.get("checked_s") if document else None
-    if document is None or not isinstance(checked_s, (int, float)):
-        return Health(ok=False, failed=("no health check has run",))
-    age_s = now_s - checked_s
-    period_s = min(HEALTH_PERIOD_S_MAX, max(HEALTH_PERIOD_S_MIN, interval_s))
-    if document.get("boot_id", boot_id) != boot_id or age_s < 0:
-        return Health(ok=False, failed=("no health check has run since this server was started",))
-    if age_s > HEALTH_STALE_CHECKS * period_s + HEALTH_CHECK_S:
-        return Health(ok=False, failed=(f"health checks are stale: the last one is {age_s:.0f} s old",))
+    why = _why_old(document, interval_s, boot_id, now_s)
+    if document is None or why:
+        return Health(ok=False, failed=(why,))
     failed = document.get("failed")
     lines = tuple(_one_line(line) for line in failed) if isinstance(failed, list) else ()
     if document.get("ok") is True:
         return Health(ok=True)
     return Health(ok=False, failed=lines or ("a health check failed",))
+
+
+def _why_old(document: Mapping[str, Any] | None, interval_s: float, boot_id: str, now_s: float) -> str:
+    """Why the "health" document must not be believed, "" when it may."""
+    checked_s = document.get("checked_s") if document else None
+    if document is None or not isinstance(checked_s, (int, float)):
+        return "no health check has run"
+    age_s = now_s - checked_s
+    if document.get("boot_id", boot_id) != boot_id or age_s < 0:
+        return "no health check has run since this server was started"
+    if age_s > HEALTH_STALE_CHECKS * health_period_s(interval_s) + HEALTH_CHECK_S:
+        return f"health checks are stale: the last one is {age_s:.0f} s old"
+    return ""
+
+
+def shared_failed_of(
+    document: Mapping[str, Any] | None, *, interval_s: float, boot_id: str, now_s: float
+) -> tuple[str, ...]:
+    """Names of failed checks of what both nodes share, from the "health" document; none of one that is old: it says
+    nothing about now, and must not hold a switch back. interval_s: T. now_s: CLOCK_BOOTTIME."""
+    if document is None or _why_old(document, interval_s, boot_id, now_s):
+        return ()
+    return _names(document.get("shared_failed"))
 
 
 def _one_line(text: object) -> str:

@@ -11,25 +11,25 @@ from typing import Any, Callable
 
 from ftplugin.core.decision import Decision, decide, settle
 from ftplugin.core.futures import Now
+from ftplugin.core.handover import to_offer
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
-from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, SettingsError
 from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.core.timing import Timing
-from ftplugin.core.view import ClusterView, ServiceReading, VipReading
-from ftplugin.core.watchdog import WatchAction, watch
+from ftplugin.core.view import ClusterView, VipReading
 
 from .collect import Facts, view_to_json
 from .heartbeats import DOCUMENT as HEARTBEATS
 from .heartbeats import HeartbeatRing
 from .lease_keeper import LeaseKeeper
 from .orders import OrderTaker
+from .service_watch import ServiceWatcher
 
-STATUS_LIMIT_S = 2.0  # of all services, unless one has a longer one
+TICKED = ("memory", "agent")  # of what is published, what each tick writes
 
 
-class Agent(LeaseKeeper, OrderTaker):
+class Agent(LeaseKeeper, ServiceWatcher, OrderTaker):
     """One node's agent. ``on_tick``: told of each decided tick when all is done, for what is only shown."""
 
     on_tick: Callable[[Now], None] | None = None
@@ -61,6 +61,7 @@ class Agent(LeaseKeeper, OrderTaker):
         view = self.collector.view(lambda: self._fresh_facts(me), settings, stop_by, early=early)
         changes = self._changes
         self.tick_s = view.now_s
+        self.peer_said = (view.now_s, view.peer_state) if view.peer_state is not None else self.peer_said
         decision = decide(view, settings, self.memory or Memory(), stop_by, wait_by)
         if (
             changes != self._changes
@@ -87,7 +88,7 @@ class Agent(LeaseKeeper, OrderTaker):
     ) -> None:
         runtime, clock = self.ports.runtime, self.ports.clock
         self.memory, self.stance = decision.memory, decision.stance
-        self.published = {
+        self.published |= {
             "memory": {"boot_id": clock.boot_id, "memory": decision.memory.to_json()},
             "agent": self._agent_document(view, decision, revision, settings, timing),
         }
@@ -97,7 +98,7 @@ class Agent(LeaseKeeper, OrderTaker):
             "decision": {**decision.to_json(), "at_wall_s": clock.wall_s(), "tick_s": view.now_s},
             "view": view_to_json(view),
         }
-        runtime.publish_many({**self.published, **shown})
+        runtime.publish_many({**{name: self.published[name] for name in TICKED}, **shown})
         self._say(decision.rule, decision.sentence)
         self._report_probe(view, decision)
         self.chronicle.tick(view, decision)
@@ -118,6 +119,8 @@ class Agent(LeaseKeeper, OrderTaker):
             "settings_revision": self.renewed[0] if view.role is Role.ACTIVE else revision,
             "settings_mark": self.renewed[1] if view.role is Role.ACTIVE else self.ports.settings.mark(),
             "version": self.version,
+            "given_up": list(to_offer(view)),
+            "failed": list(view.failed),
             "peer_heard_s": decision.memory.peer_heard_s,
             "guard_poll_s": timing.guard_poll_s,
             "interval_s": timing.interval_s,
@@ -151,6 +154,7 @@ class Agent(LeaseKeeper, OrderTaker):
                 self._become_standby()
             elif action in (Action.PROMOTE, Action.PROMOTE_CONFIRMED):
                 promote = {"kind": "promote", "action": action.name, **self.promotion_facts(view, decision)}
+                promote["heard_active_s"] = self.chronicle.heard_active_s
                 if self.dispatch(promote):
                     self.chronicle.ordered(promote, view, decision)
             elif action is Action.DEMOTE:
@@ -211,57 +215,3 @@ class Agent(LeaseKeeper, OrderTaker):
             self.vip = VipReading()
         self.ports.runtime.publish("vip", {"destination": self.vip.destination, "asked_s": self.vip.asked_s})
         return self.vip
-
-    def watch_services(self) -> None:
-        """W1: look at every service; a dead one is restarted in its role, one that owns without a role is demoted."""
-        if not self._watching.acquire(blocking=False):
-            return  # the tick and the watchdog's own task may come at the same time
-        try:
-            self._watch_services()
-        finally:
-            self._watching.release()
-
-    def _watch_services(self) -> None:
-        services = self.ports.services
-        if not services:
-            readings: list[ServiceReading | None] = []
-        else:
-            limit_s = max(STATUS_LIMIT_S, *(s.status_limit_s for s in services))
-            readings = self.ports.runner.side_by_side([s.status for s in services], limit_s)
-        self.services = tuple(r for r in readings if r is not None)
-        record = self.ports.runtime.read_role()
-        self.ports.runtime.publish(
-            "services",
-            {
-                r.name: {"state": r.state, "progress": r.progress, "total": r.total, "detail": r.detail}
-                for r in self.services
-            },
-        )
-        if record is None or len(self.services) != len(services):
-            return
-        if record.epoch == 0 and self.record.epoch:
-            return  # a wiped record says nothing about the role; the next tick writes it again (5.4)
-        config = self.config
-        self._watch, todo = watch(
-            self._watch,
-            now_s=self.ports.clock.now_s(),
-            record=record,
-            switching=self.switching(),
-            services=self.services,
-            restarts_max=config.watchdog_restarts_max,
-            window_s=config.watchdog_window_s,
-        )
-        for item in todo:
-            self._heal(item, record)
-
-    def _heal(self, item: WatchAction, record: RoleRecord) -> None:
-        if item.kind == "clear":
-            self.ports.runtime.set_clear(record.epoch, True)
-            return
-        self.ports.log.report("watchdog", item.sentence)
-        if item.kind == "restart":
-            self.ports.dispatch.switch(
-                {"kind": "restart", "service": item.service, "epoch": record.epoch, "rule": "W1"}
-            )
-        elif item.kind == "demote":
-            self.dispatch({"kind": "demote", "rule": "W1", "reason": item.sentence})

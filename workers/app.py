@@ -13,7 +13,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 
 from ftplugin.config import NodeConfig
-from ftplugin.store.keys import Keys
+from ftplugin.store.keys import AGENT_QUEUE, Keys
 
 from .node import MakeParts, Node
 
@@ -68,7 +68,7 @@ def _queue(name: str) -> Any:
 
 
 def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
-    tick, switch = keys.queue("tick"), keys.queue("switch")
+    tick, switch, agent = (keys.queue(name) for name in ("tick", "switch", AGENT_QUEUE))
     routes: dict[str, dict[str, str]] = {name: {"queue": tick} for name in TICK_TASKS}
     routes |= {name: {"queue": switch} for name in SWITCH_TASKS}
     return {
@@ -81,7 +81,7 @@ def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_pool_limit": None,
         "task_publish_retry": False,
-        "task_queues": tuple(_queue(name) for name in (tick, switch)),
+        "task_queues": tuple(_queue(name) for name in (tick, switch, agent)),
         "task_default_queue": tick,
         "task_routes": routes,
         "accept_content": ["json"],
@@ -89,7 +89,14 @@ def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "result_backend": f"workers.results:SwitchResults+{config.redis_url}",
-        "result_backend_transport_options": {"retry_policy": {"max_retries": 0, "interval_start": 0, "timeout": 1.0}},
+        "result_backend_transport_options": {
+            "retry_policy": {"max_retries": 0, "interval_start": 0, "timeout": 1.0},
+            "global_keyprefix": keys.results,
+        },
+        # by Celery's own names a "shutdown" to one instance, or to the portal's own Celery, would end every worker
+        "control_exchange": keys.instance,
+        "event_exchange": f"{keys.instance}.events",
+        "event_queue_prefix": f"{keys.instance}.events",
         "result_expires": RESULT_KEEP_S,
         "redis_socket_timeout": ANSWER_LIMIT_S,
         "redis_socket_connect_timeout": CONNECT_LIMIT_S,

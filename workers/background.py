@@ -118,14 +118,26 @@ def threads_of(node: Node) -> list[Periodic]:
     agent, health, liveness, feed = node.agent, Health(node), Liveness(node), PageFeed.of(node)
     page = Periodic("page", feed.turn, lambda: POLL_S)
 
+    checks = Periodic("health", health.turn, health.wait_s)
+    health.wake = checks.wake
+
+    daily, portal = node.parts.daily, node.parts.portal
+
     def ticked(last: Now) -> None:
+        health.ticked(last)
+        if daily is not None:
+            daily.ticked(last)
         feed.ticked(last)
         page.wake()
 
     agent.on_tick = ticked
+    restarts = [] if daily is None else [Periodic("daily restart", daily.turn, lambda: daily.period_s)]
+    if portal is not None:
+        restarts.append(Periodic("portal watch", portal.turn, lambda: node.config.watchdog_interval_s))
     return [
         page,
         Periodic("lease", agent.renew_lease, agent.renew_period_s),
-        Periodic("health", health.check, health.period_s),
+        checks,
         Periodic("liveness", liveness.check, lambda: LIVENESS_POLL_S),
+        *restarts,
     ]

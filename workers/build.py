@@ -17,53 +17,88 @@ from ftplugin.core.settings import Settings, SettingsError, designation_of, pars
 from ftplugin.core.terms import Designation
 from ftplugin.core.view import LanReading
 from ftplugin.report import Report
+from ftplugin.replicate.conflicts import ConflictStore
 from ftplugin.store.database import Database, DatabaseUnreachable
 from ftplugin.store.events import EventStore
+from ftplugin.store.instance import claim
 from ftplugin.store.journal import SqlJournal
 from ftplugin.store.keys import Keys
 from ftplugin.store.runtime import RuntimeStore, connect
 from ftplugin.store.settings_store import SettingsStore
 
 from . import __version__
+from .background import Periodic
+from .daily import Daily
+from .locks import LockTaken
 from .node import NotReady, Parts
 from .node_log import NodeLog
+from .portal_watch import PortalControl, PortalWatch
 from .ports import DispatchPort, LanPort, Ports, ServicePort
+from .rivals import client_name, rival
 from .settings_feed import SettingsFeed
+from .settings_sync import POLL_S as SYNC_POLL_S
+from .settings_sync import SettingsSync
 
 
 def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     """What a process of ``role`` ("tick", "switch", "beat") needs.
 
-    Raises NotReady while the database cannot be used, ConfigError when FT_SERVICES is wrong.
+    Raises NotReady while the database cannot be used, ConfigError when FT_SERVICES or FT_PORTAL is wrong or the database
+    another instance's, LockTaken when another instance uses the same names in this Redis.
     """
     database = _database(config)
-    runtime = RuntimeStore(connect(config.redis_url), Keys(config.prefix))
+    client = connect(config.redis_url, client_name=client_name(config, role))
+    runtime = RuntimeStore(client, Keys(config.prefix))
     events = EventStore(database, config.log_days)
     log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, events.record)
-    feed = SettingsFeed(SettingsStore(database, config.own_address, config.stop_needed_s))
+    store = SettingsStore(database, config.own_address, config.stop_needed_s)
+    feed = SettingsFeed(store)
     common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
     common |= {"check_database": lambda: _check(database), "stop": feed.stop}
     if role == "beat":
         return Parts(agent=None, runner=None, services=(), start=feed.start, **common)
     ports, lan = _ports(config, dispatch, database, runtime, log, feed)
     common["peer_status"] = ports.peer.status
+    common["rival"] = lambda: rival(client, config, role)
+    if refusal := common["rival"]():
+        raise LockTaken(refusal)
     from .agent import Agent
 
     def start() -> None:
         feed.start()
         if role == "tick":
             lan.start()
+            sync.start()
 
+    def stop() -> None:
+        feed.stop()
+        sync.stop()
+
+    sync, common["stop"] = _sync(ports, store, database), stop
     agent = Agent(config=config, ports=ports, version=__version__)
+    if role == "tick":
+        portal = _portal(config, ports)
+        daily = Daily(ports, portal)
+        agent.restarting = lambda: daily.restarts_services
+        common |= {"daily": daily, "portal": portal and PortalWatch(portal, config=config, ports=ports)}
     return Parts(agent=agent, runner=ports.runner, services=ports.services, start=start, **common)
+
+
+def _sync(ports: Ports, store: SettingsStore, database: Database) -> Periodic:
+    shared: dict[str, Any] = {"peer": ports.peer, "runtime": ports.runtime, "log": ports.log, "clock": ports.clock}
+    turn = SettingsSync(store=store, conflicts=ConflictStore(database), **shared).turn
+    return Periodic("settings sync", turn, lambda: SYNC_POLL_S)
 
 
 def _database(config: NodeConfig) -> Database:
     try:
         database = Database(config.database_url)
         database.prepare()
-    except DatabaseUnreachable as error:
-        raise NotReady(f"FT_DATABASE_URL: {error}.") from None
+        refusal = claim(database, config.prefix)
+    except (DatabaseUnreachable, SQLAlchemyError) as error:
+        raise NotReady(f"FT_DATABASE_URL: {str(error).splitlines()[0]}.") from None
+    if refusal:
+        raise ConfigError(refusal)
     return database
 
 
@@ -83,6 +118,16 @@ def _services(config: NodeConfig) -> Sequence[ServicePort]:
         return build(config.services, config.instance_dir, config.prefix)
     except ServiceError as error:
         raise ConfigError(str(error)) from None
+
+
+def _portal(config: NodeConfig, ports: Ports) -> PortalControl | None:
+    from .adapters.services import ServiceError, build_portal
+
+    try:
+        service = build_portal(config.portal, config.prefix)
+    except ServiceError as error:
+        raise ConfigError(str(error)) from None
+    return None if service is None else PortalControl(service, clock=ports.clock, lan=ports.lan)
 
 
 class Whereabouts:
@@ -153,11 +198,14 @@ def _ports(
     from .adapters.redis_votes import RedisVotes
     from .adapters.runner import DaemonPool, SideBySide
     from .adapters.vip_probe import VipProbe
+    from .fencing import FenceCommand
 
     clock, pool, where, keys = SystemClock(), DaemonPool(), Whereabouts(config, feed), Keys(config.prefix)
     shared: dict[str, Any] = {"settings": feed.settings, "designation": where.designation}
-    peer_redis: dict[str, Any] = {"peer_user": config.peer_redis_user, "peer_password": config.peer_redis_password}
+    tls = config.tls.redis_options()
+    peer_redis: dict[str, Any] = {"peer_login": config.peer_login, "peer_tls": tls if config.agent_tls else None}
     web: dict[str, Any] = {"keys": config.secret_keys, "url_prefix": config.url_prefix, "clock": clock, "pool": pool}
+    web["ssl_context"] = config.tls.context
     lan = LazyLan(
         LanProbe(
             settings=feed.settings,
@@ -165,6 +213,7 @@ def _ports(
             own_url=where.own_url,
             url_prefix=config.url_prefix,
             clock=clock,
+            ssl_context=config.tls.context,
         )
     )
     lan_port: LanPort = lan
@@ -175,7 +224,8 @@ def _ports(
         own_url=config.redis_url,
         keys=keys,
         clock=clock,
-        witness_password=config.witness_password,
+        witness_login=config.witness_login,
+        witness_tls=tls if config.witness_tls else None,
         **peer_redis,
         **shared,
     )
@@ -193,5 +243,6 @@ def _ports(
         settings=feed,
         dispatch=dispatch,
         log=log,
+        fence=FenceCommand(config.fence_command, config.fence_limit_s) if config.fence_command else None,
     )
     return ports, lan

@@ -41,6 +41,11 @@ class Chronicle:
         self._lost_epoch = 0
         self._said: dict[str, float] = {}
 
+    @property
+    def heard_active_s(self) -> float | None:
+        """When the last heartbeat began in which the other server said that it is active; CLOCK_BOOTTIME."""
+        return self._heard_active_s
+
     def tick(self, view: ClusterView, decision: Decision) -> None:
         """Once each tick: counts the causes of the running streak, notes a freeze, a clock's step and a lost lease."""
         self._count(view.peer, decision.memory.bad_streak)

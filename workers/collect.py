@@ -24,12 +24,15 @@ from ftplugin.core.view import (
     VoteReading,
 )
 from ftplugin.standing import DRAIN, PAUSE, in_force
+from ftplugin.state import HEALTH, shared_failed_of
 
 from .ports import Ports
+from .promotion import HANDED, START_FAILED
 from .standing import Standing
 
 OWN_PROBE_S_MAX = 2.0
-NOTES = ("invite", "word", "pause", "drain", "ack_freeze")  # what portal, peer and administrator left for the agent
+# what portal, peer, administrator, health checks and switch worker left for the agent
+NOTES = ("invite", "word", "pause", "drain", "ack_freeze", HEALTH, HANDED, START_FAILED)
 
 
 @dataclass(kw_only=True)
@@ -46,6 +49,10 @@ class Facts:
     vip: VipReading
     services: tuple[ServiceReading, ...]
     retry_after_s: float | None
+    given_up: tuple[str, ...] = ()
+    next_try_s: float | None = None
+    stuck: tuple[str, ...] = ()
+    can_fence: bool = False
 
 
 class Collector:
@@ -96,6 +103,7 @@ class Collector:
         since_ack_s = self._acknowledged_s(now_s)
         word = notes["word"] or {}
         spoke_s = float(word["at_s"]) if word.get("boot_id") == ports.clock.boot_id else None
+        handed_s, handed = _handed(notes[HANDED], ports.clock.boot_id)
         standing = self._standing.settle(stored, notes)
         pause = in_force(standing[PAUSE], ports.clock.boot_id, now_s)
         return ClusterView(
@@ -132,6 +140,16 @@ class Collector:
             spoke_well=bool(word.get("good")),
             spoke_clear=bool(word.get("clear")),
             invited=_invited(notes["invite"], ports.clock.boot_id, now_s, timing),
+            given_up=facts.given_up,
+            next_try_s=facts.next_try_s,
+            stuck=facts.stuck,
+            can_fence=facts.can_fence,
+            failed=shared_failed_of(
+                notes[HEALTH], interval_s=settings.interval_s, boot_id=ports.clock.boot_id, now_s=now_s
+            ),
+            handed=handed,
+            handed_s=handed_s,
+            start_failed_epoch=_epoch_of(notes[START_FAILED], ports.clock.boot_id),
         )
 
     def _read_journal(
@@ -192,6 +210,17 @@ def _invited(invite: dict[str, Any] | None, boot_id: str, now_s: float, timing: 
     if not invite or invite.get("boot_id") != boot_id:
         return False
     return bool(0 <= now_s - float(invite.get("at_s", 0)) <= timing.stale_s + timing.timeout_s)
+
+
+def _handed(document: dict[str, Any] | None, boot_id: str) -> tuple[float | None, tuple[str, ...]]:
+    """(when, for which services) this node last took over because the peer had given them up (H1)."""
+    if not document or document.get("boot_id") != boot_id:
+        return None, ()
+    return float(document["at_s"]), tuple(str(name) for name in document["services"])
+
+
+def _epoch_of(document: dict[str, Any] | None, boot_id: str) -> int:
+    return int(document["epoch"]) if document and document.get("boot_id") == boot_id else 0
 
 
 def view_to_json(view: ClusterView) -> dict[str, Any]:

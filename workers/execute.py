@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ftplugin.core.lease import next_epoch
 from ftplugin.core.records import OpenSwitch, RoleRecord
@@ -62,6 +63,16 @@ class SwitchRunner:
                 return False
             self.ports.clock.sleep(POLL_S)
         return True
+
+    @contextmanager
+    def turn(self, limit_s: float) -> Iterator[bool]:
+        """Hold the turn of the one switch at a time; False when it did not come within ``limit_s`` seconds."""
+        mine = self._take_turn(limit_s)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._busy.release()
 
     def ask_voters(self, call: Callable[[str], Vote], limit_s: float) -> list[Vote]:
         """In fixed order without a witness, stopping at the first refusal; side by side with one (5.4)."""
@@ -258,21 +269,26 @@ class SwitchRunner:
         readings = self.ports.runner.side_by_side(ask, timing.network_s + 0.1)
         return len([r for r in readings if r is not None and r.owner == designation]) >= 2
 
-    def restart(self, service: ServicePort, epoch: int) -> dict[str, Any]:
-        """W1: restart one service in the role that this node has when its turn comes, not the one it had when asked."""
+    def restart(self, service: ServicePort, epoch: int, *, silent: bool = False) -> dict[str, Any]:
+        """W1: restart one service in the role that this node has when its turn comes, not the one it had when asked.
+
+        silent: it has not answered for long; then it is stopped first, and started only when it has certainly stopped.
+        """
         if not self._take_turn(1.0):
             return {"outcome": "refused", "detail": "a switch is running"}
         try:
             record = self.ports.runtime.read_role()
             if record is None or record.epoch != epoch:
                 return {"outcome": "refused", "detail": "the role changed meanwhile"}
-            owns = self._owns(epoch)
+            owns = self.owns(epoch)
             if not owns and record.role is Role.ACTIVE:
                 return {"outcome": "refused", "detail": "the lease has run out"}
             reading = service.status()
-            if reading.state is ServiceState.DEAD:
+            if reading.state is ServiceState.DEAD or (silent and reading.state is ServiceState.UNKNOWN):
                 reading = service.restart(owns)
-            if owns and self._owns(epoch):
+            if reading.state is ServiceState.UNKNOWN:
+                return {"outcome": "failed", "detail": f"{service.name} does not answer: {reading.detail}"}
+            if owns and self.owns(epoch):
                 left_s = record.deadline_s - self.ports.clock.now_s()
                 reading = service.promote(epoch, left_s)
             elif owns:
@@ -281,7 +297,8 @@ class SwitchRunner:
         finally:
             self._busy.release()
 
-    def _owns(self, epoch: int) -> bool:
+    def owns(self, epoch: int) -> bool:
+        """Whether this node is active under ``epoch`` and its lease, and nobody commanded a higher one."""
         record = self.ports.runtime.read_role()
         if record is None or record.role is not Role.ACTIVE or record.epoch != epoch or record.seen_epoch > epoch:
             return False
@@ -321,6 +338,6 @@ class SwitchRunner:
             return
         try:
             promotion = Promotion(self, run, order, None, timing, timing, designation)
-            promotion.services_and_publish(record.epoch, "resumed after a crash; active and ready")
+            promotion.services_and_publish(record.epoch, resumed=True)
         finally:
             self._busy.release()

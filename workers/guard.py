@@ -367,7 +367,7 @@ def main() -> int:
         store=lambda limit_s: GuardStore(redis, keys, limit_s),
         services=services,
         clock=SystemClock(),
-        lease_file=LeaseFile(config.instance_dir / f"guard{'-' + config.prefix if config.prefix else ''}.lease"),
+        lease_file=LeaseFile(config.instance_dir / "guard.lease"),
         report=Report(config.instance_dir, config.log_days).line,
     )
     for number in (signal.SIGTERM, signal.SIGINT):

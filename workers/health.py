@@ -1,62 +1,85 @@
 """Health checks of the node, made beside the ticks and published as the document ``health`` (spec 3, IPSWS).
 
-A service in standby is healthy: it runs and owns nothing (spec 5.5). A dead one, and one that does not answer, is not.
+Database, disk, every service, and the checks of FT_HEALTH, each at its own pace with its own limit
+(``ftplugin.health.checks``). A service in standby is healthy: it runs and owns nothing (spec 5.5). A dead one, and one that
+does not answer, is not.
 """
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Callable
 
 from ftplugin.clock import SystemClock
-from ftplugin.core.terms import ServiceState
+from ftplugin.core.terms import ProbeCause, ServiceState
+from ftplugin.health.checks import Check, Checker, document
+from ftplugin.health.reading import PORTAL_HEALTH, shared_failed
+from ftplugin.health.tables import FREE_MB_MIN_DEFAULT, SERVICE_PREFIX, service_timeout_s
+from ftplugin.state import health_period_s
 
+from .adapters.checks import build
+from .adapters.checks.local import room
 from .ports import ServicePort
 
 if TYPE_CHECKING:
+    from ftplugin.core.futures import Now
+
     from .node import Node
 
-PERIOD_S_MIN, PERIOD_S_MAX = 2.0, 15.0
-CHECK_LIMIT_S = 3.0
-DISK_FREE_BYTES_MIN = 50 * 1024 * 1024
-NO_ANSWER = f"no answer within {CHECK_LIMIT_S:g} s"
+SOURCE = "health"
 
 
 class Health:
-    """Runs every check side by side, each with its limit, and publishes the outcome."""
+    """``turn`` is called again after ``wait_s`` seconds, or when ``wake`` is called: a check has ended, or is wanted now."""
 
     def __init__(self, node: Node) -> None:
         self._node, self._clock = node, SystemClock()
-
-    def period_s(self) -> float:
-        """About T, between 2 and 15 s."""
-        return min(PERIOD_S_MAX, max(PERIOD_S_MIN, self._node.settings().interval_s))
-
-    def check(self) -> None:
-        """Publish {ok, checked_s, boot_id, failed}; ``checked_s`` is CLOCK_BOOTTIME from before the checks."""
-        checked_s = self._clock.now_s()
         checks = self._checks()
-        runner = self._node.parts.runner
-        assert runner is not None, "health is checked by the tick worker, which has a runner"
-        outcomes = runner.side_by_side([call for _, call in checks], CHECK_LIMIT_S)
-        failed = []
-        for (name, _), problem in zip(checks, outcomes, strict=True):
-            if problem != "":
-                failed.append(f"{name}: {NO_ANSWER if problem is None else problem}")
-        document = {"ok": not failed, "checked_s": checked_s, "boot_id": self._clock.boot_id, "failed": failed}
-        self._node.parts.runtime.publish("health", document)
+        self.wake: Callable[[], None] = lambda: None  # set by who calls ``turn``
+        self._checker = Checker(lambda: checks, self._clock.now_s, lambda: self.wake())
+        self._wanted_s: float | None = None
 
-    def _checks(self) -> list[tuple[str, Callable[[], str]]]:
-        parts = self._node.parts
-        checks: list[tuple[str, Callable[[], str]]] = [("database", parts.check_database), ("disk", self._disk)]
-        return checks + [(f"service {service.name}", _status_of(service)) for service in parts.services]
+    def wait_s(self) -> float:
+        return self._checker.wait_s(self._period_s())
 
-    def _disk(self) -> str:
-        folder = self._node.config.instance_dir
-        free = shutil.disk_usage(folder).free
-        if free >= DISK_FREE_BYTES_MIN:
-            return ""
-        return f"{free // 1_048_576} MiB free in {folder}, at least {DISK_FREE_BYTES_MIN // 1_048_576} MiB are needed"
+    def turn(self) -> None:
+        """Publish the document (``checks.document``) when every check has an outcome, and start what is due."""
+        self._checker.turn(self._period_s(), newer_than_s=self._wanted_s)
+        if self._checker.complete:
+            self._publish()
+        for text in self._checker.changes():
+            self._node.parts.log.report(SOURCE, text)
+
+    def ticked(self, last: Now) -> None:
+        """The other server's checks fail: look again at once at what this one has, since what both miss is no reason to
+        switch (spec 9), and this one's outcomes may be a whole period old."""
+        peer = last.view.peer
+        if peer is not None and peer.cause is ProbeCause.BODY:
+            self._wanted_s = peer.started_s
+            self.wake()
+
+    def _period_s(self) -> float:
+        return health_period_s(self._node.settings().interval_s)
+
+    def _publish(self) -> None:
+        runtime, clock = self._node.parts.runtime, self._clock
+        of_portal = shared_failed(
+            runtime.fetch(PORTAL_HEALTH), period_s=self._period_s(), boot_id=clock.boot_id, now_s=clock.now_s()
+        )
+        found = document(self._checker.records, checked_s=clock.now_s(), boot_id=clock.boot_id, also_shared=of_portal)
+        runtime.publish("health", found)
+
+    def _checks(self) -> list[Check]:
+        parts, folder = self._node.parts, str(self._node.config.instance_dir)
+        own = [
+            Check(name="database", call=parts.check_database),
+            Check(name="disk", call=lambda: room(folder, FREE_MB_MIN_DEFAULT)),
+        ]
+        return own + [_of_service(service) for service in parts.services] + build(self._node.config.health)
+
+
+def _of_service(service: ServicePort) -> Check:
+    limit_s = service_timeout_s(service.status_limit_s)
+    return Check(name=SERVICE_PREFIX + service.name, call=_status_of(service), timeout_s=limit_s)
 
 
 def _status_of(service: ServicePort) -> Callable[[], str]:

@@ -14,10 +14,9 @@ class LockTaken(RuntimeError):
     """Another worker of this role runs on this node."""
 
 
-def lock_path(instance_dir: pathlib.Path, prefix: str, role: str) -> pathlib.Path:
-    """``agent.lock`` of the tick worker, ``switch.lock`` of the switch worker; the prefix tells instances apart."""
-    name = "agent" if role == "tick" else role
-    return instance_dir / (f"{name}-{prefix}.lock" if prefix else f"{name}.lock")
+def lock_path(instance_dir: pathlib.Path, role: str) -> pathlib.Path:
+    """``agent.lock`` of the tick worker, ``switch.lock`` of the switch worker."""
+    return instance_dir / f"{'agent' if role == 'tick' else role}.lock"
 
 
 def take(path: pathlib.Path, wait_s: float = WAIT_S) -> int:

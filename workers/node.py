@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ftplugin.core.futures import Now
 
     from .background import Periodic
+    from .daily import Daily
+    from .portal_watch import PortalWatch
 
 RETRY_S = 1.0
 SAY_AGAIN_S = 30.0
@@ -59,7 +61,9 @@ class AgentLike(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """An agent and those of its ports that the process itself uses. ``check_database``: "" or what is wrong with it.
-    ``peer_status``: asks the peer, within so many seconds, what its own page shows of it."""
+    ``peer_status``: asks the peer, within so many seconds, what its own page shows of it. ``rival``: "" or which other
+    instance uses the same names in this Redis. ``daily``, ``portal``: of the tick worker; no portal watch without FT_PORTAL.
+    """
 
     agent: AgentLike | None
     runtime: RuntimePort
@@ -69,6 +73,9 @@ class Parts:
     services: Sequence[ServicePort]
     check_database: Callable[[], str]
     peer_status: Callable[[float], Reply] | None = None
+    daily: Daily | None = None
+    portal: PortalWatch | None = None
+    rival: Callable[[], str] = lambda: ""
     start: Callable[[], None] = lambda: None
     stop: Callable[[], None] = lambda: None
 
@@ -122,7 +129,7 @@ class Node:
         """
         self.role = role
         if role != "beat":
-            self._lock_fd = locks.take(locks.lock_path(self.config.instance_dir, self.config.prefix, role))
+            self._lock_fd = locks.take(locks.lock_path(self.config.instance_dir, role))
         self._parts = self._build(keep_waiting)
         self._parts.start()
         settle_memory()

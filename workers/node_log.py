@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Callable, Protocol
 
-from ftplugin.history.records import HISTORY_EVENTS
+from ftplugin.history.records import KEPT_EACH
 
 EVENT_S_MIN = 10.0  # one event of a kind in this time; the next one says how many were left out
 EVENTS_WAITING_MAX = 200
@@ -40,7 +40,7 @@ class NodeLog:
 
     def event(self, name: str, **facts: Any) -> None:
         """Count and keep an event. Refused messages are counted by cause for the page, each of them."""
-        if name in HISTORY_EVENTS:  # rare, and each of them counts: without one a duration is not known
+        if name in KEPT_EACH:  # without one a duration is not known
             self._keep(name, facts)
             return
         facts = {key: str(value) for key, value in facts.items()}

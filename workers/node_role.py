@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 from ftplugin.config import NodeConfig
 from ftplugin.core.decision import Decision, settle
@@ -14,12 +14,13 @@ from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, designation_of
 from ftplugin.core.terms import Designation, Phase, Role, SplitStance
 from ftplugin.core.timing import Timing
-from ftplugin.core.view import ClusterView, ServiceReading, VipReading
+from ftplugin.core.view import ClusterView, NodeState, ServiceReading, VipReading
 from ftplugin.core.watchdog import Watch
 
 from .chronicle import Chronicle
 from .collect import Collector, Facts
 from .execute import SwitchRunner
+from .ownership import OwnershipAlarm
 from .ports import Ports
 from .telling import Telling
 
@@ -35,6 +36,7 @@ class NodeRole:
         self.runner = SwitchRunner(ports)
         self.telling = Telling(ports)
         self.chronicle = Chronicle(ports)
+        self.ownership = OwnershipAlarm(ports)
         self.memory: Memory | None = None
         self.record = RoleRecord()
         self.resolved = False  # the question of C0–C4 is answered
@@ -53,8 +55,11 @@ class NodeRole:
         self._sentence = ""
         self._pending_until_s, self._pending_kind = 0.0, ""
         self._watch = Watch()
+        self.stuck: tuple[str, ...] = ()  # services that should own nothing and may
+        self.peer_said: tuple[float, NodeState] | None = None  # the peer's last signed word, and when
         self._demote_sent_epoch = 0
         self._watching = threading.Lock()
+        self.restarting: Callable[[], bool] = lambda: False  # the services are being restarted on purpose
         self._changes = 0
 
     # --- who am I -----------------------------------------------------------------------------------------------
@@ -85,6 +90,10 @@ class NodeRole:
             vip=self.vip,
             services=self.services,
             retry_after_s=self.retry_after_s(),
+            given_up=self._watch.given_up,
+            next_try_s=self._watch.next_try_s,
+            stuck=self.stuck,
+            can_fence=self.ports.fence is not None,
         )
 
     def start(self) -> None:
@@ -213,6 +222,7 @@ class NodeRole:
             "not_before_s": decision.not_before_s,
             "passable_s": decision.passable_s,
             "certain_s": decision.certain_s,
+            "services": list(peer.given_up) if (peer := view.peer_state) is not None else [],
         }
 
     def vote_facts(self, view: ClusterView) -> dict[str, Any]:

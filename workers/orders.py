@@ -18,6 +18,8 @@ from ftplugin.protocol import ProtocolError, check_demote
 from .evidence import watched
 from .forced import ForcedPromotion
 from .node_role import NodeRole
+from .services_restart import KIND as DAILY
+from .services_restart import restart_services
 from .telling import tell
 
 FORCE_ORDER_S_MAX = 30.0  # a forced takeover is meant for the moment in which it was confirmed
@@ -47,6 +49,8 @@ class OrderTaker(NodeRole):
             return self.runner.reassert(order, stop_by, me)
         if kind == "restart":
             return self._restart(order)
+        if kind == DAILY:
+            return restart_services(self.runner, order)
         if kind == "tell_peer":
             return tell(self.ports, order, settings, stop_by.network_s)
         if kind == "manual":
@@ -66,7 +70,7 @@ class OrderTaker(NodeRole):
         service = next((s for s in self.ports.services if s.name == order.get("service")), None)
         if service is None:
             return {"outcome": "refused", "detail": f"no service {order.get('service')!r}"}
-        return self.runner.restart(service, int(order.get("epoch", 0)))
+        return self.runner.restart(service, int(order.get("epoch", 0)), silent=order.get("silent") is True)
 
     def _manual(self, order: Mapping[str, Any], settings: Settings, timing: Timing, me: Designation) -> dict[str, Any]:
         """M1. Runs on the target: it alone may promote itself."""

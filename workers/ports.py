@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from ftplugin.core.settings import Settings
 from ftplugin.core.records import OpenSwitch, RoleRecord, StepResult
-from ftplugin.core.terms import Phase, Role
+from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.core.view import LanReading, NodeState, Probe, ServiceReading, VipReading, VoteReading
 
 
@@ -233,6 +233,19 @@ class VipPort(Protocol):
     def probe(self, limit_s: float) -> VipReading: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fenced:
+    """How a fence command ended. ``done``: it says that the other server owns nothing any more."""
+
+    done: bool
+    detail: str
+
+
+class FencePort(Protocol):
+    def fence(self, target: Designation, address: str, epoch: int, reason: str, alive: Callable[[str], None]) -> Fenced:
+        """Run the fence command against ``target``, within its own limit; ``alive`` is called about each second."""
+
+
 class SettingsPort(Protocol):
     def current(self) -> tuple[int, Settings]:
         """(revision, settings) from memory, re-read from the database when it has changed; the last good ones else."""
@@ -279,3 +292,4 @@ class Ports:
     settings: SettingsPort
     dispatch: DispatchPort
     log: LogPort
+    fence: FencePort | None = None  # None: no fence command is configured

@@ -10,9 +10,12 @@ from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.sequence import OnFailure, Step, StepName, promotion
 from ftplugin.core.settings import Settings
+from ftplugin.core.start import StartWatch
 from ftplugin.core.terms import Designation, Phase, Role, ServiceState
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import NodeState
+from ftplugin.core.watchdog import Watch
+from ftplugin.history.records import MEASURED
 
 from .switch_run import POLL_S, Interrupted, Run, StepFailed, bind_step, need
 
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
     from .execute import SwitchRunner
 
 STATUS_POLL_S = 0.1
+FENCING = ("F1", "C3")  # the rules that may run the fence command
 ASKED_FOR = ("M1", "M2")  # by an administrator: B1 and F2 are held afterwards (spec 5.1)
+READY = "active and ready"
 CONFIRMED = "the peer confirmed that it owns nothing"
+HANDED, START_FAILED, WATCHDOG = "handed", "start_failed", "watchdog"  # documents for the tick worker, and of it
 
 
 class Promotion:
@@ -44,7 +50,11 @@ class Promotion:
         self.confirmed = False
         self.epoch = 0
         self.deadline_s = 0.0
+        self.starts: dict[str, tuple[float, float]] = {}  # service -> its start and the waiting in it, seconds
         self.ahead_s: float | None = None  # of the wall clock, when the first lease was counted
+        self.obeyed = (
+            False  # the peer has signed that it gave up the role under this epoch, if not that it owns nothing
+        )
 
     def go(self) -> dict[str, Any]:
         self.epoch = next_epoch(self.runner.highest_seen(self.order), self.me)
@@ -78,6 +88,10 @@ class Promotion:
 
     def _last_probe(self, step: Step) -> str:
         assert self.settings is not None
+        certain_s = max(float(self.order.get(name, 0)) for name in ("not_before_s", "certain_s"))
+        early_s = certain_s - self.timing.fence_s - self.timing.timeout_s - self.ports.clock.now_s()
+        if 0 < early_s <= self.timing.timeout_s:  # no tick fitted in between; the last probe stays the last one
+            self.ports.clock.sleep(early_s)
         probe = self.ports.peer.probe(step.limit_s, check_body=self.settings.application_error)
         if probe.good:
             self._heard(good=True, clear=probe.state is not None and probe.state.clear)
@@ -121,10 +135,37 @@ class Promotion:
     def _fence(self, step: Step) -> str:
         heard = self._ask_to_stop(step)
         if self.confirmed:
+            self._note_handed()
             return CONFIRMED
         if heard:
-            raise StepFailed(f"the peer's {heard} answered but did not confirm that it stopped")
+            return self._power_off(f"the peer's {heard} answered but did not confirm that it stopped")
         return self._pass_unanswered()
+
+    def _note_handed(self) -> None:
+        """From here on the other node has stopped while these services were given up there, whatever rule asked for it: for
+        their faults the role does not move once more (H1)."""
+        clock, services = self.ports.clock, list(self.order.get("services") or ())
+        if services:
+            document = {"services": services, "at_s": clock.now_s(), "boot_id": clock.boot_id}
+            self.ports.runtime.publish(HANDED, document)
+
+    def _power_off(self, why: str) -> str:
+        """The fence command, for a peer that has given up its role but cannot stop a service. Only where nobody has been
+        active for a streak (F1, C3): what an administrator or a failback asks for is no reason to power a server off.
+        """
+        fence, peer = self.ports.fence, self.me.other
+        if fence is None or not self.obeyed or self.run.rule not in FENCING:
+            raise StepFailed(why)
+        self.ports.log.report("agent", f"{why}: running the fence command against {peer}, epoch {self.epoch}")
+        address = self.settings.address_of(peer) if self.settings is not None else ""
+        label = str(StepName.FENCE)
+        ended = fence.fence(peer, address, self.epoch, why, lambda text: self.run.show("running", label, text))
+        self.ports.log.report("agent", f"fence command against {peer}: {ended.detail}")
+        self.runner.check(self.epoch)
+        if not ended.done:
+            raise StepFailed(f"{why}; the fence command failed: {ended.detail}")
+        self.confirmed = True
+        return f"{peer} was fenced by the fence command: {ended.detail}"
 
     def _ask_to_stop(self, step: Step) -> str:
         """Both channels at once; ``confirmed`` by a signed word only (5.5). Which of portal and agent answered."""
@@ -142,6 +183,7 @@ class Promotion:
                 heard.append("portal")
                 if has_stopped(reply.state, self.epoch):
                     return True
+                self.obeyed = reply.state.seen_epoch >= self.epoch and not reply.state.is_active
                 if left_s() <= 0:
                     return False
                 ports.clock.sleep(POLL_S)
@@ -156,6 +198,7 @@ class Promotion:
                 if word is not None:
                     heard.append("agent")
                     if word[0] >= self.epoch:
+                        self.obeyed = True
                         return word[1]
                 ports.clock.sleep(POLL_S)
             return False
@@ -220,12 +263,13 @@ class Promotion:
 
     # --- after the role: services in order, verified -------------------------------------------------------------
 
-    def services_and_publish(self, epoch: int, done: str = "active and ready") -> dict[str, Any]:
+    def services_and_publish(self, epoch: int, *, resumed: bool = False) -> dict[str, Any]:
         """Promote every service; a failure demotes again under a new epoch and says which service is where.
 
-        done: what the journal says when it has worked.
+        resumed: after a crash, so that its durations say nothing.
         """
         self.epoch = epoch
+        spared = self._spared()
         for step in promotion(Action.PROMOTE_CONFIRMED, self.timing, self.runner.limits(), suspect=False):
             try:
                 if step.name is StepName.PORTAL:
@@ -235,13 +279,36 @@ class Promotion:
                 elif step.name is StepName.PUBLISH:
                     self.run.do(step, bind_step(self._publish, step))
             except (StepFailed, Interrupted) as error:
-                if step.on_failure is OnFailure.RECORD:
+                if step.on_failure is OnFailure.RECORD or (isinstance(error, StepFailed) and step.service in spared):
                     continue
                 return self._compensate(step, error)
+        self.ports.runtime.forget(START_FAILED)
         self.ports.log.report("IPS startup", f"SWITCH THIS SERVER TO PRIMARY, {self.run.rule}: {self.run.reason}")
+        if not resumed:
+            self._measured()
         if self.run.rule in ASKED_FOR:  # before it counts as done: a crash in between must not lose the hold
             self.ports.journal.set_manual_hold(True)
-        return self.run.end("done", Role.ACTIVE, done)
+        return self.run.end("done", Role.ACTIVE, "resumed after a crash; active and ready" if resumed else READY)
+
+    def _measured(self) -> None:
+        """Keep what this promotion took, for the page to show beside what was expected (spec 6)."""
+        clock = self.ports.clock
+        heard_s = self.order.get("heard_active_s") if self.order.get("boot_id") == clock.boot_id else None
+        delay_s = None if heard_s is None else round(clock.now_s() - float(heard_s), 2)
+        switch_s = round(clock.now_s() - self.run.started_s, 2)
+        starts = {name: list(took) for name, took in self.starts.items()}
+        facts = {"switch_id": self.run.switch_id, "rule": self.run.rule, "wall_s": clock.wall_s()}
+        self.ports.log.event(MEASURED, **facts, switch_s=switch_s, delay_s=delay_s, starts=starts)
+        since = "" if delay_s is None else f", {delay_s:.1f} s after the other server was last heard as active"
+        told = "".join(f"; {name} {took[0]:.1f} s" for name, took in self.starts.items())
+        self.ports.log.report("agent", f"measured: {self.run.rule} took {switch_s:.1f} s{since}{told}")
+
+    def _spared(self) -> set[str]:
+        """Services that may fail to start: given up on this server, or on the other one when this was decided. All others
+        would have to stop too, and no server would be active; the watchdog goes on trying."""
+        document = self.ports.runtime.fetch(WATCHDOG) or {}
+        known = document.get("watch") if document.get("boot_id") == self.ports.clock.boot_id else None
+        return {*Watch.from_json(known).given_up, *(str(name) for name in self.order.get("services") or ())}
 
     def _portal(self, step: Step) -> str:
         probe = self.ports.peer.probe_own(step.limit_s)
@@ -255,24 +322,25 @@ class Promotion:
         started_s = ports.clock.now_s()
         record = self._still_ours()
         reading = service.promote(self.epoch, record.deadline_s - started_s)
-        seen: tuple[int, ServiceState] | None = None
+        start = StartWatch(started_s)
         while reading.state is not ServiceState.ACTIVE:
             if reading.state in (ServiceState.DEAD, ServiceState.STANDBY) and ports.clock.now_s() - started_s > 1.0:
                 raise StepFailed(f"{service.name} is {reading.state}: {reading.detail}")
-            if ports.clock.now_s() - started_s > step.limit_s:
+            moved = start.moved(reading, ports.clock.now_s())
+            if ports.clock.now_s() - started_s > step.limit_s + start.waited_s:
                 raise StepFailed(
                     f"{service.name} not started in {step.limit_s:.0f} s ({reading.progress}/{reading.total}): {reading.detail}"
                 )
-            unmeasured = reading.state is ServiceState.STARTING and not reading.total
-            if (reading.progress, reading.state) != seen or unmeasured:
-                # a service that starts without figures counts as moving until its start limit
-                seen = (reading.progress, reading.state)
+            if moved:
                 ports.runtime.set_progress(self.epoch, Phase.STARTING, ports.clock.now_s())
-                self.run.show("running", step.label, f"{reading.progress}/{reading.total} {reading.detail}".strip())
+                told = f"{reading.progress}/{reading.total} {reading.detail}".strip()
+                self.run.show("running", step.label, told, reading)
             ports.clock.sleep(STATUS_POLL_S)
             self._still_ours()
             reading = service.status()
-        return f"{service.name} is active"
+        waited_s = round(start.waited_s, 1)
+        self.starts[service.name] = (round(ports.clock.now_s() - started_s, 2), waited_s)
+        return f"{service.name} is active" + (f", {waited_s:g} s of its start waiting" if waited_s else "")
 
     def _still_ours(self) -> RoleRecord:
         record = self.runner.check(self.epoch)
@@ -298,6 +366,8 @@ class Promotion:
         result = self.run.end("failed", Role.STANDBY, f"{step.label}: {error}; demoting again ({where})")
         again = self.runner.new_run("demote", {"rule": self.run.rule, "reason": f"undo: {error}"})
         epoch = next_epoch(self.runner.highest_seen({}), self.me)
+        clock = self.ports.clock
+        self.ports.runtime.publish(START_FAILED, {"epoch": epoch, "boot_id": clock.boot_id})
         self.runner.demote_now(again, epoch, self.timing, self.ports.runtime.read_role())
         return result
 

@@ -11,6 +11,7 @@ from celery.utils.log import get_logger
 from celery.worker.state import maybe_shutdown
 
 from ftplugin.config import ConfigError
+from ftplugin.store.keys import AGENT_QUEUE
 
 from .locks import LockTaken
 from .transport import NodeChannel
@@ -27,7 +28,10 @@ class NodeStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         node = worker.app.node
-        role = _role(node, set(worker.app.amqp.queues.consume_from))
+        queues = worker.app.amqp.queues
+        role = _role(node, set(queues.consume_from))
+        if role == "switch":  # the peer's demotions: a queue of their own, which the peer may write to
+            queues.select_add(queues[node.keys.queue(AGENT_QUEUE)])
         try:
             node.start(role, keep_waiting=maybe_shutdown)
         except LockTaken as error:
@@ -66,6 +70,7 @@ class EmbeddedBeat(bootsteps.StartStopStep):
 
 
 def _role(node: Any, queues: set[str]) -> str:
+    queues = queues - {node.keys.queue(AGENT_QUEUE)}  # named too, as "-Q ft-switch,ft-agent", or not
     for role in ("tick", "switch"):
         if queues == {node.keys.queue(role)}:
             return role
@@ -79,6 +84,9 @@ def _role(node: Any, queues: set[str]) -> str:
 def _on_ready(sender: Any, **_: Any) -> None:
     """The switch worker first resumes or undoes what a crash left open, in a task like any other switch."""
     app = sender.app
+    if refusal := app.node.parts.rival():  # Redis did not answer when it was asked at first
+        logger.critical("%s", refusal)
+        raise SystemExit(EXIT_LOCKED)
     if app.node.role == "switch":
         threading.Thread(target=_send_recover, args=(app,), name="recover", daemon=True).start()
 

@@ -7,6 +7,7 @@ from typing import Any, Callable
 from ftplugin.core.records import StepResult
 from ftplugin.core.sequence import Step
 from ftplugin.core.terms import Role
+from ftplugin.core.view import ServiceReading
 
 from .ports import Ports
 
@@ -30,7 +31,7 @@ class Run:
         self.epoch = 0
         self.begun = False
         self.steps: list[StepResult] = []
-        self.started_s = ports.clock.now_s()
+        self.started_s = self.step_began_s = ports.clock.now_s()
 
     def begin(self, epoch: int) -> bool:
         """Write the switch and its epoch durably, with the steps done so far."""
@@ -46,8 +47,8 @@ class Run:
         """Run one step; its result is journalled whatever happens. Raises StepFailed or Interrupted as the call does."""
         index = len(self.steps)
         self.steps.append(StepResult(step=step.label, outcome="running"))
+        began_s = self.step_began_s = self.ports.clock.now_s()
         self.show("running", step.label)
-        began_s = self.ports.clock.now_s()
         outcome, detail = "failed", ""
         try:
             detail = call()
@@ -64,8 +65,8 @@ class Run:
                 self.ports.journal.step(self.switch_id, index, self.steps[index])
         return self.steps[index]
 
-    def show(self, outcome: str, step: str = "", detail: str = "") -> None:
-        """Publish the state of the switch for page, tick worker and Flower."""
+    def show(self, outcome: str, step: str = "", detail: str = "", reading: ServiceReading | None = None) -> None:
+        """Publish the state of the switch for page, tick worker and Flower; ``reading``: of the service that starts."""
         clock = self.ports.clock
         document = {
             "switch_id": self.switch_id,
@@ -76,6 +77,8 @@ class Run:
             "epoch": self.epoch,
             "outcome": outcome,
             "step": step,
+            "step_began_s": self.step_began_s,
+            "service": {} if reading is None else service_facts(reading),
             "detail": detail,
             "steps": [
                 {"step": s.step, "outcome": s.outcome, "duration_s": s.duration_s, "detail": s.detail}
@@ -97,6 +100,12 @@ class Run:
             "agent", f"{self.rule} {self.kind} {outcome} after {took_s:.2f} s, epoch {self.epoch}: {detail}"
         )
         return {"outcome": outcome, "detail": detail, "epoch": self.epoch, "switch_id": self.switch_id}
+
+
+def service_facts(reading: ServiceReading) -> dict[str, Any]:
+    """A service for page and command line."""
+    counted = {"progress": reading.progress, "total": reading.total}
+    return {"name": reading.name, "state": reading.state, **counted, "detail": reading.detail}
 
 
 def need(done: bool, otherwise: str) -> str:

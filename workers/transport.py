@@ -1,7 +1,7 @@
 """The Redis transport of a node's worker: a garbled message is refused and counted instead of ending the worker.
 
-The peer may write to the switch queue. With kombu's own channel one line there that is no JSON object takes the worker
-down.
+The peer may write to the agent queue. With kombu's own channel one line there that is no JSON object takes the worker
+down; and of what is readable nothing is taken but the fields of a demote (``adapters.agent_message``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from typing import Any, Callable, cast
 
 from kombu.transport.redis import Channel, Transport
 from kombu.transport.virtual import QoS
+
+from ftplugin.store.keys import AGENT_QUEUE
+
+from .adapters.agent_message import cleaned
 
 GARBLED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 logger = logging.getLogger(__name__)
@@ -51,4 +55,11 @@ class NodeChannel(Channel):
 
 
 class NodeTransport(Transport):
+    """Hands on what was read from a queue; from the agent queue demote messages alone, made anew."""
+
     Channel = NodeChannel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        if queue.rpartition("-")[2] == AGENT_QUEUE:
+            message = cleaned(message, queue)  # ValueError: refused where it was read
+        super()._deliver(message, queue)  # type: ignore[no-untyped-call]

@@ -12,12 +12,21 @@ import secrets
 
 import click
 
+from .backup import backup, restore
+from .balancer import balancer
 from .common import json_option, node_of, say
+from .database import database
 from .history import history, log, zip_logs
+from .keys import keys
 from .licence import licence
+from .pair import pair
+from .redis_acl import redis_acl
+from .replication import COMMANDS as REPLICATION_COMMANDS
 from .settings import settings
 from .status import rules, status, why
 from .switch import COMMANDS as SWITCH_COMMANDS
+from .tls import tls
+from .uninstall import uninstall
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 refused, the message says why; 2 wrong usage or configuration; 3 Redis or database not "
@@ -64,8 +73,9 @@ def doctor(context: click.Context, limit_s: float, as_json: bool) -> None:
     raise SystemExit(show.exit_code(found))
 
 
-group.add_command(licence)
-for _command in (settings, history, log, zip_logs, status, why, rules, *SWITCH_COMMANDS):
+for _command in (balancer, licence, database, pair, keys, redis_acl, tls, backup, restore, uninstall):
+    group.add_command(_command)
+for _command in (settings, history, log, zip_logs, status, why, rules, *SWITCH_COMMANDS, *REPLICATION_COMMANDS):
     group.add_command(_command)
 
 

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..config import ConfigError, NodeConfig
 from ..core.settings import Problem
 from ..extension import NAME, Portal
 from ..store.database import DatabaseUnreachable
+from ..store.instance import claim
 
 REFUSED, WRONG, UNREACHABLE = 1, 2, 3
 SOURCE = "command line"
@@ -40,9 +42,16 @@ def node_of(context: click.Context) -> Portal:
         if mounted is not None:
             return mounted
     try:
-        return Portal(NodeConfig.from_environment())
+        node = Portal(NodeConfig.from_environment(unpaired=True))
     except (ConfigError, DatabaseUnreachable) as error:
         fail(WRONG, str(error))
+    try:
+        refusal = claim(node.database, node.config.prefix)
+    except (DatabaseUnreachable, SQLAlchemyError):
+        return node  # each command says what it could not do
+    if refusal:
+        fail(WRONG, refusal)
+    return node
 
 
 def say(value: Any, as_json: bool, lines: list[str]) -> None:

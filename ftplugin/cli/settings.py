@@ -158,16 +158,19 @@ def preview(context: click.Context, pairs: tuple[str, ...], as_json: bool) -> No
     with _told():
         _, current = _current(node)
         new, warnings = node.settings.examined(_values(pairs), current)
-    found = preview_of(current, new, warnings)
+    found = preview_of(current, new, warnings, node.config.services)
     say(found.to_json(), as_json, _lines(found))
 
 
 def _lines(found: Preview) -> list[str]:
+    from ..status.daily import told
     from ..web.timeline_svg import FAULTS, event_text
 
     lines = [f"{c.name}: {_plain(c.old)} -> {_plain(c.new)}" for c in found.changes] or ["Nothing changes."]
     lines += [f"warning: {w.field}: {w.message}" for w in found.warnings]
     lines += [f"{d.name}: {_seconds(d.old_s)} -> {_seconds(d.new_s)}" for d in found.delays]
+    if found.daily:
+        lines.append(f"next daily restart {told(found.daily, 'standby server:', 'active server:')}")
     for forecast in found.forecasts:
         lines += ["", f"{FAULTS[forecast.fault]}:"]
         lines += [f"{e.at_s:10.1f} s  {e.server}  {event_text(e, forecast.fault)}" for e in forecast.events]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from ..replicate.shown import sentence
 from .common import UNREACHABLE, json_option, node_of, say
 
 POLL_S = 0.2
@@ -105,12 +106,17 @@ def _waits(found: Mapping[str, Any]) -> bool:
 
 def status_lines(found: Mapping[str, Any]) -> list[str]:
     """The status in text, one fact a line; what is old says so."""
-    lines: list[str] = []
+    from ..status.daily import lines_of
+
+    lines = [f"instance {found['instance']}"] if found["instance"] else []
     for server in found["servers"]:
         here = " (this server)" if server["here"] else ""
         detail = f", {server['detail']}" if server["detail"] else ""
         lines.append(f"{server['label']} {server['address'] or '-'}{here}: {server['status']}{detail}")
         lines += [f"    {line}" for line in _card_lines(server)]
+    lines += [f"ALARM: {alarm}" for alarm in found["alarms"]]
+    for alarm in found["dual_owners"]:
+        lines.append(f"ALARM, two owners: service {alarm['service']}: {alarm['text']}. {found['dual_owner_way_out']}")
     decision = found["decision"]
     if found["problem"]:
         lines.append(found["problem"])
@@ -123,8 +129,12 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
         lines.append("frozen: too many automatic switches; see 'ft acknowledge-freeze'")
     if found["manual_hold"]:
         lines.append("a manual switchover holds failback and the VIP rule; see 'ft release-hold'")
+    lines += _health_lines(found["health"])
     if running := found["running_switch"]:
-        lines.append(f"a switch is running ({running.get('rule', '')}): {running.get('step', '')}")
+        words = f"{running.get('step', '')} {running.get('detail', '')}".strip()
+        lines.append(f"a switch is running ({running.get('rule', '')}): {words}{elapsed_text(running)}")
+    lines += _start_lines(found)
+    lines += lines_of(found["daily"], found["active"])
     if failed := found["failed_attempt"]:
         lines.append(f"The last attempt to {failed['kind']} ({failed['rule']}) was given up: {failed['detail']}")
     if found["clock_warning"]:
@@ -133,6 +143,18 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"epoch {found['epoch']}, lease left {left_s:.1f} s, VIP {found['vip']}, LAN {found['lan']}")
     mode = "on" if found["enabled"] else "off"
     lines.append(f"Hot Standby mode {mode}, settings revision {found['settings_revision']}")
+    if text := sentence(found["replication"]):
+        lines.append(text)
+    return lines
+
+
+def _health_lines(health: Mapping[str, Any]) -> list[str]:
+    """The health checks of this server; what is too old to be believed says so."""
+    lines = ["health: IPSWS=OK" if health["ok"] else f"health: IPSWS=KO, {'; '.join(health['failed'])}"]
+    for check in health["checks"]:
+        old, detail = "old: " if check["old"] else "", f": {check['detail']}" if check["detail"] else ""
+        shown = f"{old}check {check['name']}: {check['state']}{detail}"
+        lines.append(f"    {shown} ({check['age_s']:.0f} s ago, took {check['duration_s']:.2f} s)")
     return lines
 
 
@@ -159,8 +181,69 @@ def _card_lines(server: Mapping[str, Any]) -> list[str]:
     old = "old: " if server["old"] and server["service_list"] else ""
     for service in server["service_list"]:
         progress = f" {service['progress']}/{service['total']}" if service["total"] else ""
-        lines.append(f"{old}service {service['name']}: {service['state']}{progress} {service['detail']}".rstrip())
+        owners = f" ALSO OWNED BY {', '.join(service['owners'])}" if service["owners"] else ""
+        lines.append(
+            f"{old}service {service['name']}: {service['state']}{progress}{owners}{_trouble(service)} "
+            f"{service['detail']}".rstrip()
+        )
+        if figures := _figures(service["start"]):
+            lines.append(f"    {figures}")
+    if switch := server["switch"]:
+        words = f"{switch['step']} {switch['detail']}".strip()
+        lines.append(f"a switch is running there ({switch['rule']}): {words}{elapsed_text(switch)}")
     return lines
+
+
+def _trouble(service: Mapping[str, Any]) -> str:
+    """What the watchdog thinks of a service: ", given up, next try in 40 s, no answer for 75 s"."""
+    words = []
+    if service["given_up"]:
+        next_s = service["next_try_in_s"]
+        words.append("given up" + ("" if next_s is None else f", next try in {next_s:.0f} s"))
+    elif service["restarts"]:
+        words.append(f"restarts lately: {service['restarts']}")
+    if service["silent_for_s"] is not None:
+        words.append(f"no answer for {service['silent_for_s']:.0f} s")
+    return "".join(f", {word}" for word in words)
+
+
+def elapsed_text(timed: Mapping[str, Any]) -> str:
+    """How long the step of a running switch has taken, and what was expected: " (1.2 s, expected 3.0 s)"."""
+    if "elapsed_s" not in timed:
+        return ""
+    expected = "" if timed["expected_s"] is None else f", expected {timed['expected_s']:.1f} s"
+    return f" ({timed['elapsed_s']:.1f} s{expected})"
+
+
+def _figures(start: Mapping[str, Any]) -> str:
+    """Expected and last measured start of one service."""
+    parts = [] if start["expected_s"] is None else [f"start expected {start['expected_s']:.1f} s"]
+    if start["took_s"] is not None:
+        waited = f", {start['waited_s']:.1f} s of it waiting" if start["waited_s"] else ""
+        parts.append(f"last measured {start['took_s']:.1f} s on {_clock(start['at_wall_s'])} ({start['kind']}){waited}")
+    return ", ".join(parts) + (": slow" if start["slow"] else "")
+
+
+def _start_lines(found: Mapping[str, Any]) -> list[str]:
+    """Expected against measured delay of a failover, and what was slow."""
+    start = found["expected_start"]
+    source = "FT_SERVICES" if start["source"] == "services" else "the CTI settings"
+    lines = [
+        f"expected failover {found['expected_failover_s']:.1f} s, at worst {found['worst_failover_s']:.1f} s; "
+        f"{start['start_s']:.1f} s of it the start of the services ({source})"
+    ]
+    if last := found["measured_switch"]:
+        delay_s = last["delay_s"]
+        since = "" if delay_s is None else f"{delay_s:.1f} s since the other one was last heard active, "
+        lines.append(
+            f"measured at the last switch: {since}{last['switch_s']:.1f} s of switch "
+            f"({last['kind']} to {last['server']}, {_clock(last['at_wall_s'])})"
+        )
+    return lines + [f"Warning: {text}" for text in found["slow_starts"]]
+
+
+def _clock(wall_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall_s))
 
 
 def why_lines(found: Mapping[str, Any]) -> list[str]:

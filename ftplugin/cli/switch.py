@@ -141,7 +141,7 @@ def follow(context: click.Context, switch_id: str, limit_s: float, as_json: bool
     from ..switching.story import story_of
 
     node = node_of(context)
-    end_s, shown = time.monotonic() + limit_s, 0
+    end_s, shown, told = time.monotonic() + limit_s, 0, ""
     while True:
         story = story_of(node, switch_id)
         if story is None:
@@ -152,6 +152,8 @@ def follow(context: click.Context, switch_id: str, limit_s: float, as_json: bool
                 f"{step['step']}: {step['outcome']}, {step.get('duration_s') or 0:.2f} s {step.get('detail', '')}"
             )
         shown = max(shown, len(ready))
+        if not as_json and story["step"] and not story["ended"] and (running := _running_text(story)) != told:
+            click.echo(told := running)
         if story["ended"] or time.monotonic() >= end_s:
             break
         time.sleep(LOOK_S)
@@ -159,6 +161,13 @@ def follow(context: click.Context, switch_id: str, limit_s: float, as_json: bool
     end = " ".join(filter(None, (story["state"], story["detail"], story["way_out"])))
     say(value, as_json, [f"{end}. Active now: {story['active'] or 'nobody'}."])
     raise SystemExit(0 if story["state"] == "done" else REFUSED)
+
+
+def _running_text(story: dict[str, Any]) -> str:
+    """The step that a switch is at, with its progress: "service cti: running, 2/3 registering 2/3, expected 3.0 s"."""
+    expected_s = story.get("expected_s")
+    expected = "" if expected_s is None else f", expected {expected_s:.1f} s"
+    return f"{story['step']}: running, {story['detail']}".rstrip(", ") + expected
 
 
 @click.command(name="release-hold")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .diagnosis import Diagnosis, diagnose
+from .handover import alarms_of, state_of_fault
 from .hysteresis import Memory, advance, direct_path_cut
 from .policy import Action, Case, Refusal, Rule, certain_s, not_before_s, passable_s, refusals, rule_for
 from .settings import Settings
@@ -79,7 +80,7 @@ def decide(
         rule=rule.id,
         diagnosis=diagnosis,
         actions=() if refused else rule.actions,
-        sentence=_sentence(rule, diagnosis, view, refused),
+        sentence=_sentence(rule, diagnosis, view, settings, refused),
         why=rule.why,
         memory=memory,
         refused=refused,
@@ -108,7 +109,9 @@ def _stance(diagnosis: Diagnosis, view: ClusterView, settings: Settings) -> Spli
     )
 
 
-def _sentence(rule: Rule, diagnosis: Diagnosis, view: ClusterView, refused: tuple[Refusal, ...]) -> str:
+def _sentence(
+    rule: Rule, diagnosis: Diagnosis, view: ClusterView, settings: Settings, refused: tuple[Refusal, ...]
+) -> str:
     """ "F1 held back: the peer does not answer well (connection error); 2 of 5 bad probes"."""
     what = str(diagnosis)
     if diagnosis is Diagnosis.PEER_SILENT and view.peer is not None:
@@ -117,6 +120,8 @@ def _sentence(rule: Rule, diagnosis: Diagnosis, view: ClusterView, refused: tupl
         return f"{rule.id} held back: {what}; " + "; ".join(r.sentence for r in refused)
     if rule.id == "S0":
         return f"{view.role}: {what}"
+    if rule.id == "W1" and view.given_up:
+        return f"{rule.id}: {state_of_fault(view, settings)}"
     return f"{rule.id}: {rule.why}"
 
 
@@ -130,4 +135,4 @@ def _alarms(view: ClusterView, memory: Memory, settings: Settings, timing: Timin
         alarms.append("both servers answer at the VIP")
     if view.lan.up.value == "unknown" and settings.enabled:
         alarms.append("LAN unknown: set LAN reference hosts, or this server can never fail over")
-    return tuple(alarms)
+    return (*alarms, *alarms_of(view))

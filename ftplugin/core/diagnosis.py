@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from .hysteresis import Memory, nobody_active, probe_is_good
+from .handover import offered, wrong_services
+from .hysteresis import Memory, nobody_active, peer_stuck, probe_is_good
 from .lease import contact_s
 from .settings import Settings
-from .terms import Designation, Role, ServiceState, SplitStance, VipDestination
+from .terms import Designation, Role, SplitStance, VipDestination
 from .timing import Timing
 from .view import ClusterView
 
@@ -33,6 +34,8 @@ class Diagnosis(StrEnum):
     FAILBACK_DUE = "server #1 may become active again"
     PEER_STARTING = "the peer is starting too"
     NOBODY_ACTIVE = "no node is active"
+    PEER_STUCK = "no node is active, and the peer may still own something"
+    PEER_GAVE_UP = "the active peer has given up a service"
     PEER_SILENT = "the peer does not answer well"
     SERVICE_DEAD = "a service is dead"
     STEADY = "nothing to do"
@@ -55,7 +58,7 @@ def diagnose(view: ClusterView, memory: Memory, settings: Settings, timing: Timi
         return Diagnosis.ORDERED
     if view.role is Role.UNDECIDED:
         return _undecided(view, timing)
-    return _standby(view, settings, timing)
+    return _standby(view, memory, settings, timing)
 
 
 def _active(view: ClusterView, memory: Memory, settings: Settings, timing: Timing) -> Diagnosis:
@@ -129,7 +132,7 @@ def _undecided(view: ClusterView, timing: Timing) -> Diagnosis:
     return Diagnosis.STEADY
 
 
-def _standby(view: ClusterView, settings: Settings, timing: Timing) -> Diagnosis:
+def _standby(view: ClusterView, memory: Memory, settings: Settings, timing: Timing) -> Diagnosis:
     peer = view.peer_state
     if not probe_is_good(view, timing):
         return Diagnosis.PEER_SILENT
@@ -137,6 +140,10 @@ def _standby(view: ClusterView, settings: Settings, timing: Timing) -> Diagnosis
         return Diagnosis.NOBODY_ACTIVE
     if view.lan.up.value == "no":
         return Diagnosis.LAN_DOWN
+    if peer_stuck(view, timing):
+        return Diagnosis.PEER_STUCK
+    if offered(view, memory):  # before those that may have to wait for long
+        return Diagnosis.PEER_GAVE_UP
     if settings.vip_test and view.vip.destination is VipDestination.SELF:
         return Diagnosis.VIP_HERE
     if settings.failback and view.designation is Designation.SERVER1 and peer is not None and peer.is_active:
@@ -149,4 +156,4 @@ def _standby(view: ClusterView, settings: Settings, timing: Timing) -> Diagnosis
 
 
 def _service_dead(view: ClusterView) -> bool:
-    return any(service.state is ServiceState.DEAD for service in view.services)
+    return bool(wrong_services(view))

@@ -34,6 +34,8 @@ class Memory:
     vouched_s: float | None = None  # start of the last probe answered "standby, and I heard you within T"
     peer_enabled: bool = True  # the peer's last word on Hot Standby mode
     frozen: bool = False
+    stuck_streak: int = 0  # ticks in which the peer had no role, but may own something
+    taken: tuple[str, ...] = ()  # faults of the peer's services for which this node has taken over once (H1)
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -41,11 +43,13 @@ class Memory:
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> Memory:
         """What was persisted; anything unknown or unreadable starts afresh, which only delays."""
-        names = {f.name: f for f in fields(cls)}
+        names = {f.name for f in fields(cls)} - {"taken"}
         known: dict[str, Any] = {
             k: v for k, v in (document or {}).items() if k in names and isinstance(v, (int, float, bool, type(None)))
         }
-        return cls(**known)
+        taken = (document or {}).get("taken")
+        listed = taken if isinstance(taken, (list, tuple)) else ()
+        return cls(**known, taken=tuple(name for name in listed if isinstance(name, str)))
 
     def without_streaks(self) -> Memory:
         return replace(
@@ -53,6 +57,7 @@ class Memory:
             bad_streak=0,
             bad_since_s=None,
             nobody_streak=0,
+            stuck_streak=0,
             vip_self_streak=0,
             combined_streak=0,
             combined_since_s=None,
@@ -91,6 +96,14 @@ def nobody_active(view: ClusterView, timing: Timing) -> bool:
     return not any(vote_shows(vote, view.now_s, timing) for vote in view.votes)
 
 
+def peer_stuck(view: ClusterView, timing: Timing) -> bool:
+    """As ``nobody_active``, but the peer signs that it may own something: it has no role, and a service has not stopped."""
+    state = view.peer_state
+    if view.role is Role.ACTIVE or state is None or state.is_active or state.clear:
+        return False
+    return not any(vote_shows(vote, view.now_s, timing) for vote in view.votes)
+
+
 def advance(memory: Memory, view: ClusterView, settings: Settings, timing: Timing) -> Memory:
     """Memory after this tick's view. After a gap of more than 2 T or a clock step, streaks count from this tick (I-F)."""
     gap = memory.last_tick_s is not None and view.now_s - memory.last_tick_s > timing.stale_s
@@ -112,13 +125,24 @@ def advance(memory: Memory, view: ClusterView, settings: Settings, timing: Timin
         bad_streak=memory.bad_streak + 1 if bad else 0,
         bad_since_s=(memory.bad_since_s if memory.bad_streak else ended_s) if bad else None,
         nobody_streak=memory.nobody_streak + one if nobody_active(view, timing) else 0,
+        stuck_streak=memory.stuck_streak + one if peer_stuck(view, timing) else 0,
         vip_self_streak=memory.vip_self_streak + one if vip_here else 0,
         combined_streak=memory.combined_streak + one if combined else 0,
         combined_since_s=(memory.combined_since_s if memory.combined_streak else ended_s) if combined else None,
         own_ok_streak=memory.own_ok_streak + one if own_ok else 0,
         own_ok_since_s=(memory.own_ok_since_s if memory.own_ok_streak else view.now_s) if own_ok else None,
         frozen=_frozen(memory, view, settings),
+        taken=_taken(memory, view),
     )
+
+
+def _taken(memory: Memory, view: ClusterView) -> tuple[str, ...]:
+    """Once per fault (spec 6): a fault is forgotten when the peer no longer lists its service as given up."""
+    names = list(memory.taken)
+    if view.handed_s is not None and (memory.last_tick_s is None or view.handed_s > memory.last_tick_s):
+        names += [name for name in view.handed if name not in names]
+    state = view.peer_state
+    return tuple(names) if state is None else tuple(name for name in names if name in state.given_up)
 
 
 def _heard_between(memory: Memory, view: ClusterView) -> Memory:

@@ -15,7 +15,8 @@ from .decision import Decision
 from .diagnosis import Diagnosis as D
 from .diagnosis import stall_limit_s
 from .futures import Change, Now, Outcome, as_it_is, end_of, lan_lost, peer_silent, portal_dead
-from .hysteresis import probe_is_good
+from .handover import offered, why_not_offered, wrong_services
+from .hysteresis import peer_stuck, probe_is_good
 from .policy import PROMOTIONS, S0, SW, TABLE, Action, Case, Rule, refusals, rule_for, streak_of
 from .rulebook import NEVER
 from .settings import Settings
@@ -202,7 +203,20 @@ def _failback(now: Now) -> str:
 
 
 def _dead(now: Now) -> str:
-    return "" if any(s.state == "dead" for s in now.view.services) else "no service is dead"
+    return "" if wrong_services(now.view) else "no service is dead"
+
+
+def _stuck(now: Now) -> str:
+    if peer_stuck(now.view, now.timing):
+        return ""
+    state = now.view.peer_state
+    if state is None:
+        return "the other server is not heard"
+    return "the other server is active" if state.is_active else "the other server owns nothing, or votes still move"
+
+
+def _gave_up(now: Now) -> str:
+    return "" if offered(now.view, now.decision.memory) else why_not_offered(now.view, now.decision.memory)
 
 
 def _starting(now: Now) -> str:
@@ -228,6 +242,8 @@ LACKS: Mapping[D, Callable[[Now], str]] = {
     D.FAILBACK_DUE: _failback,
     D.PEER_STARTING: _starting,
     D.NOBODY_ACTIVE: _nobody,
+    D.PEER_STUCK: _stuck,
+    D.PEER_GAVE_UP: _gave_up,
     D.PEER_SILENT: lambda n: "the other server answers well" if probe_is_good(n.view, n.timing) else "",
     D.SERVICE_DEAD: _dead,
     D.STEADY: lambda n: "",

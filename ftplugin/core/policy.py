@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Callable
 
 from .diagnosis import Diagnosis as D
+from .handover import both_miss, wrong_services
 from .hysteresis import Memory, lan_is_up, switches_counted
 from .settings import Settings
 from .terms import Designation, ProbeCause, Role, SplitStance, VipDestination
@@ -60,6 +61,8 @@ C3 = Rule("C3", (Action.PROMOTE,), "started, and the peer is silent")
 C4 = Rule("C4", (Action.BECOME_STANDBY,), "started without a LAN")
 F1 = Rule("F1", (Action.PROMOTE,), "the active server has failed")
 F1_NOBODY = Rule("F1", (Action.PROMOTE_CONFIRMED,), "nobody is active")
+F1_STUCK = Rule("F1", (Action.PROMOTE_CONFIRMED,), "nobody is active, and the other server has not stopped everything")
+H1 = Rule("H1", (Action.PROMOTE_CONFIRMED,), "the active server has given up a service")
 F2 = Rule("F2", (Action.PROMOTE_CONFIRMED,), "the VIP leads to this server")
 B1 = Rule("B1", (Action.PROMOTE_CONFIRMED,), "server #1 is healthy again")
 X1_YIELD = Rule("X1", (Action.DEMOTE,), "both were active, the other one stays")
@@ -72,11 +75,12 @@ L1 = Rule("L1", (Action.DEMOTE,), "the lease has run out")
 L1_STALLED = Rule("L1", (Action.DEMOTE, Action.INVITE_PEER), "the services do not start")
 M1 = Rule("M1", (Action.PROMOTE_CONFIRMED,), "switchover asked for by an administrator")
 W1 = Rule("W1", (Action.RESTART_SERVICES,), "a service is dead")
+W1_GIVEN_UP = Rule("W1", (Action.RESTART_SERVICES,), "a service was given up; it is tried again at growing gaps")
 SW = Rule("SW", (), "a switch is running")
 S0 = Rule("S0", (), "no rule applies")
 RULES = (
-    C0, C1, C2_PROMOTE, C2_STANDBY, C3, C4, F1, F1_NOBODY, F2, B1, X1_YIELD, X1_WAIT, X1_STAY, X1_STAYS, I1, P1, L1, L1_STALLED,
-    M1, W1, SW, S0,
+    C0, C1, C2_PROMOTE, C2_STANDBY, C3, C4, F1, F1_NOBODY, F1_STUCK, H1, F2, B1, X1_YIELD, X1_WAIT, X1_STAY, X1_STAYS, I1, P1,
+    L1, L1_STALLED, M1, W1, W1_GIVEN_UP, SW, S0,
 )  # fmt: skip
 
 A, S, U = Role.ACTIVE, Role.STANDBY, Role.UNDECIDED
@@ -105,6 +109,11 @@ def _both_started(view: ClusterView, memory: Memory, settings: Settings) -> Rule
     return C2_STANDBY if memory.nobody_streak >= settings.threshold else S0
 
 
+def _dead(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
+    """W1 restarts; what was given up only waits for its next try."""
+    return W1 if set(wrong_services(view)) - set(view.given_up) else W1_GIVEN_UP
+
+
 TABLE: dict[tuple[Role, D], Row] = {
     (A, D.SUPERSEDED): L1,
     (A, D.ISOLATED): I1,
@@ -121,9 +130,11 @@ TABLE: dict[tuple[Role, D], Row] = {
     (A, D.VIP_HERE): S0,
     (A, D.FAILBACK_DUE): S0,
     (A, D.PEER_STARTING): S0,
+    (A, D.PEER_STUCK): S0,
+    (A, D.PEER_GAVE_UP): S0,
     (A, D.NOBODY_ACTIVE): S0,
     (A, D.PEER_SILENT): S0,
-    (A, D.SERVICE_DEAD): W1,
+    (A, D.SERVICE_DEAD): _dead,
     (A, D.STEADY): S0,
     (S, D.SUPERSEDED): S0,
     (S, D.ISOLATED): S0,
@@ -140,9 +151,11 @@ TABLE: dict[tuple[Role, D], Row] = {
     (S, D.VIP_HERE): F2,
     (S, D.FAILBACK_DUE): B1,
     (S, D.PEER_STARTING): F1_NOBODY,
+    (S, D.PEER_STUCK): F1_STUCK,
+    (S, D.PEER_GAVE_UP): H1,
     (S, D.NOBODY_ACTIVE): F1_NOBODY,
     (S, D.PEER_SILENT): F1,
-    (S, D.SERVICE_DEAD): W1,
+    (S, D.SERVICE_DEAD): _dead,
     (S, D.STEADY): S0,
     (U, D.SUPERSEDED): S0,
     (U, D.ISOLATED): C4,
@@ -159,6 +172,8 @@ TABLE: dict[tuple[Role, D], Row] = {
     (U, D.VIP_HERE): S0,
     (U, D.FAILBACK_DUE): S0,
     (U, D.PEER_STARTING): _both_started,
+    (U, D.PEER_STUCK): S0,
+    (U, D.PEER_GAVE_UP): S0,
     (U, D.NOBODY_ACTIVE): _both_started,
     (U, D.PEER_SILENT): C3,
     (U, D.SERVICE_DEAD): S0,
@@ -167,6 +182,7 @@ TABLE: dict[tuple[Role, D], Row] = {
 
 CHOICES: dict[Row, tuple[Rule, ...]] = {  # of the rows that are no single rule
     _split: (X1_YIELD, X1_WAIT), _stay: (X1_STAY, X1_STAYS), _both_started: (C2_PROMOTE, C2_STANDBY, S0),
+    _dead: (W1, W1_GIVEN_UP),
 }  # fmt: skip
 
 
@@ -199,9 +215,17 @@ class Case:
 
     @property
     def ticks_needed(self) -> int:
-        """N; twice that for server2 where both may act on the same news (F1 with nobody active, C3)."""
+        """N; twice that for server2 where both may act on the same news (F1 with nobody active, C3). Three times where the
+        peer has not stopped everything: it is the first that may take its role back, without a second owner."""
         slow = self.rule in (F1_NOBODY, C3) and self.view.designation is Designation.SERVER2
-        return self.settings.threshold * (2 if slow else 1) * self.caution
+        turns = 3 if self.rule is F1_STUCK else 2 if slow else 1
+        return self.settings.threshold * (turns + self.deference) * self.caution
+
+    @property
+    def deference(self) -> int:
+        """Whose services did not start lets the other one go first, until that one has taken a higher epoch."""
+        state, failed = self.view.peer_state, self.view.start_failed_epoch
+        return 3 if self.rule is F1_NOBODY and failed and state is not None and state.epoch <= failed else 0
 
     @property
     def hold_s(self) -> float:
@@ -242,6 +266,8 @@ def streak_of(c: Case) -> tuple[int, str] | None:
         have = max(c.memory.bad_streak, c.memory.combined_streak)
     elif c.rule is F1_NOBODY:
         have, noun = c.memory.nobody_streak, "ticks with nobody active"
+    elif c.rule is F1_STUCK:
+        have, noun = c.memory.stuck_streak, "ticks with nobody active"
     elif c.rule.id == "F2" and have is not None:
         have = max(have, c.memory.combined_streak)
     elif c.rule is C2_PROMOTE:
@@ -259,11 +285,17 @@ def _streak(c: Case) -> str:
 
 def _hold(c: Case) -> str:
     """Never sooner than (N-1)*T after the END of the first bad probe. The last probe and the fence of a silent peer take t and
-    min(t, 2 s) of it: held back for less than that, F1 would miss this tick and lose a whole T."""
+    min(t, 2 s) of it: held back for less than that, F1 would miss this tick and lose a whole T. Nor is it held back for one
+    more tick that would end later than the last probe should begin (I-B): the switch worker waits for the rest. That is
+    for the wait since the first bad probe alone; a vote that still moves must stand still first."""
     if c.rule not in (F1, C3) or c.view.invited:
         return ""
-    left_s = certain_s(c) - c.view.now_s
+    sure_s = certain_s(c)
+    left_s = sure_s - c.view.now_s
     waits_s = c.timing.timeout_s + (c.timing.fence_s if c.view.peer_state is None else 0.0)
+    first_bad_s = c.memory.bad_since_s
+    if c.view.peer is not None and first_bad_s is not None and sure_s <= first_bad_s + c.hold_s + c.timing.lan_gap_s:
+        waits_s += min(c.view.peer.latency_s, c.timing.timeout_s)
     return f"{left_s:.1f} s until the old active server has certainly stopped" if left_s > waits_s else ""
 
 
@@ -317,7 +349,7 @@ def _both_sick(c: Case) -> str:
 
 
 def _unhealthy(c: Case) -> str:
-    if c.rule.id not in ("F2", "B1", "M1") or c.view.self_healthy:
+    if c.rule.id not in ("F2", "B1", "H1", "M1") or c.view.self_healthy:
         return ""
     cause = c.view.own.cause if c.view.own is not None else "not asked"
     return f"the own monitor is not OK ({cause})"
@@ -331,7 +363,7 @@ def _own_portal_dead(c: Case) -> str:
 
 
 def _peer_unheard(c: Case) -> str:
-    if c.rule.id not in ("F2", "B1", "M1") or c.view.peer_state is not None:
+    if c.rule.id not in ("F2", "B1", "H1", "M1") or c.view.peer_state is not None:
         return ""
     return "the peer cannot be asked to stop"
 
@@ -339,7 +371,7 @@ def _peer_unheard(c: Case) -> str:
 def _frozen(c: Case) -> str:
     if not c.memory.frozen:
         return ""
-    if c.rule.id in ("B1", "F2"):
+    if c.rule.id in ("B1", "F2", "H1"):
         return f"frozen after {switches_counted(c.view)} automatic switches; acknowledge it to go on"
     if c.rule.id in ("F1", "C3") and switches_counted(c.view) >= 2 * c.settings.flap_budget:
         return f"frozen for good after {switches_counted(c.view)} automatic switches; acknowledge it to go on"
@@ -347,7 +379,7 @@ def _frozen(c: Case) -> str:
 
 
 def _manual_hold(c: Case) -> str:
-    if c.rule.id not in ("B1", "F2"):
+    if c.rule.id not in ("B1", "F2", "H1"):
         return ""
     held = c.view.manual_hold or (c.view.peer_state is not None and c.view.peer_state.manual_hold)
     return "a manual switchover holds automatic switches back until it is released" if held else ""
@@ -385,6 +417,27 @@ def _retry(c: Case) -> str:
     return f"the last attempt failed; the next is in {after_s - c.view.now_s:.1f} s"
 
 
+def _given_up(c: Case) -> str:
+    """A server on which a service does not work takes no role from one that is active (spec 6)."""
+    state, names = c.view.peer_state, c.view.given_up
+    if c.rule is F1 and c.view.peer is not None and c.view.peer.cause is ProbeCause.BODY and state is not None:
+        both = [name for name in names if name in state.given_up]  # its failed check is what this server would have too
+        return f"{', '.join(both)} was given up on both servers" if both else ""
+    return f"{', '.join(names)} was given up on this server" if c.rule.id in ("B1", "F2", "H1") and names else ""
+
+
+def _shared(c: Case) -> str:
+    missed = both_miss(c.view) if c.rule is H1 else ()
+    return f"both servers miss {', '.join(missed)}: the other one would not do better" if missed else ""
+
+
+def _fence(c: Case) -> str:
+    if c.rule is not F1_STUCK or c.view.can_fence:
+        return ""
+    other = c.view.designation.other
+    return f"look at the services of {other}, or switch {other} off and force the takeover (no fence command is set)"
+
+
 VETOES: dict[str, Callable[[Case], str]] = {
     "off": _off,
     "paused": _paused,
@@ -398,6 +451,9 @@ VETOES: dict[str, Callable[[Case], str]] = {
     "peer unheard": _peer_unheard,
     "frozen": _frozen,
     "manual hold": _manual_hold,
+    "given up": _given_up,
+    "shared": _shared,
+    "fence": _fence,
     "failback": _failback,
     "expected active": _expected,
     "retry": _retry,

@@ -35,6 +35,9 @@ PASSES: Mapping[str, str] = {
     "peer unheard": "the other server can be asked to stop",
     "frozen": "not frozen after too many switches",
     "manual hold": "no manual switchover holds it back",
+    "given up": "no service was given up on this server",
+    "shared": "the servers do not both miss the same third party",
+    "fence": "a fence command is set (FT_FENCE_COMMAND)",
     "failback": "the VIP leads here if it is tested, stable for long enough, within the allowed hours",
     "expected active": "the active server is the one that the administrator expected",
     "retry": "no attempt has failed a moment ago",
@@ -60,8 +63,10 @@ MEANS: Mapping[D, str] = {
     D.FAILBACK_DUE: "failback is on, the other server is active",
     D.PEER_STARTING: "it answers, has decided no role, and owns nothing",
     D.NOBODY_ACTIVE: "the other server answers and owns nothing, and no voter shows a lock or a lease",
+    D.PEER_STUCK: "it answers and has no role, but signs that it may own something: a service did not stop",
+    D.PEER_GAVE_UP: "it says so, signed; its own monitor is not OK, and this server has not yet taken over for this fault",
     D.PEER_SILENT: "no answer in time, a wrong one, or its agent does not tick; nor is it heard through the VIP",
-    D.SERVICE_DEAD: "its controller says so",
+    D.SERVICE_DEAD: "its controller says so, or it does not answer for too long",
     D.STEADY: "",
 }
 
@@ -157,10 +162,11 @@ def _worst(rule: Rule, me: Designation) -> tuple[Case, ...]:
         switches=2 * settings.flap_budget,
         retry_after_s=1001.0,
         order=SwitchOrder(switch_id="", target=me.other, expected_active=None),
+        given_up=("",),
+        failed=("",),
     )
-    sick = Probe(
-        started_s=999.0, ended_s=1000.0, cause=ProbeCause.BODY, state=NodeState(designation=me.other, role=Role.STANDBY)
-    )
+    said = NodeState(designation=me.other, role=Role.STANDBY, failed=("",))
+    sick = Probe(started_s=999.0, ended_s=1000.0, cause=ProbeCause.BODY, state=said)
     both = replace(view, peer=sick, own=Probe(started_s=999.0, ended_s=1000.0, cause=ProbeCause.TIMEOUT))
     memory = Memory(frozen=True, bad_since_s=1000.0)
     return tuple(Case(rule, v, memory, settings, Timing.of(settings)) for v in (view, both))

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
+from .daily import SPAN_S_MAX, Times, minutes_of, portal_away_s_max
 from .settings import (
     CHECK_MARGIN_S,
     INTERVAL_S_MAX,
@@ -49,8 +50,8 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
 }
 
 
-def check(settings: Settings) -> list[Problem]:
-    """Every broken rule, errors first. An empty list: the set is good.
+def check(settings: Settings, slowest_check_s: float = SLOWEST_CHECK_S) -> list[Problem]:
+    """Every broken rule, errors first. An empty list: the set is good. slowest_check_s: limit of the slowest health check.
 
     The rules between durations are asked only when each number is in its own bounds, since they would mislead else.
     """
@@ -64,7 +65,7 @@ def check(settings: Settings) -> list[Problem]:
         _suspect,
     ]
     if not problems:
-        rules += [_timing]
+        rules += [_timing, lambda s: _slowest_check(s, slowest_check_s), _daily_restart]
     for rule in rules:
         problems += rule(settings)
     return sorted(problems, key=lambda problem: problem.severity)
@@ -123,12 +124,6 @@ def _timing(settings: Settings) -> Iterator[Problem]:
             f"hold a stop time of {s.service_stop_s:g} s, {timing.margin_s:g} s of margin, {LEASE_S_MIN:g} s of lease; "
             f"use at least {smallest_threshold(s)} failures, or shorten service_stop_s",
         )
-    if s.timeout_s < SLOWEST_CHECK_S + CHECK_MARGIN_S:
-        yield _warning(
-            "timeout_s",
-            f"should be at least the slowest health check ({SLOWEST_CHECK_S:g} s for AXL) + {CHECK_MARGIN_S:g} s; "
-            f"a slow answer of a healthy server counts as a failure",
-        )
     if s.timeout_s * 1000 < 2 * s.rtt_ms:
         yield _warning("timeout_s", f"is shorter than a new connection takes (two round trips of {s.rtt_ms} ms)")
     vouched_s = s.interval_s + s.timeout_s  # so old may the peer's last word be that this server is connected
@@ -144,6 +139,38 @@ def _timing(settings: Settings) -> Iterator[Problem]:
             "threshold",
             f"(N-1)*T = {timing.hold_s:g} s should be longer than a portal restart ({s.portal_restart_s:g} s); "
             f"restarting the portal of the active server will cause a failover",
+        )
+
+
+def _slowest_check(settings: Settings, slowest_check_s: float) -> Iterator[Problem]:
+    if settings.timeout_s < slowest_check_s + CHECK_MARGIN_S:
+        axl = " for AXL" if slowest_check_s == SLOWEST_CHECK_S else ""
+        yield _warning(
+            "timeout_s",
+            f"should be at least the slowest health check ({slowest_check_s:g} s{axl}) + {CHECK_MARGIN_S:g} s; "
+            f"a slow answer of a healthy server counts as a failure",
+        )
+
+
+def _daily_restart(settings: Settings) -> Iterator[Problem]:
+    """The portal of the active server is away for a while each day: neither F1 nor P1 may take that for its death."""
+    if minutes_of(settings.daily_restart) is None:
+        return
+    timing, times = Timing.of(settings), Times.of(settings)
+    if times.span_s > SPAN_S_MAX:
+        yield _error(
+            "daily_restart",
+            f"with these durations takes {times.span_s / 3600:.1f} h for both servers, longer than 12 h: shorten the "
+            "heartbeat interval, the portal restart time or the start of the services",
+        )
+        return
+    away_s, bearable_s = settings.portal_restart_s + settings.timeout_s, portal_away_s_max(timing)
+    if bearable_s <= away_s:
+        yield _warning(
+            "daily_restart",
+            f"would cause a failover every night: an active server stops when its portal does not answer for about "
+            f"{max(0.0, bearable_s):.3g} s, (N-1)*T less stop time, margin and renewals, and a restart takes up to portal "
+            f"restart time + t = {away_s:.3g} s; use more failures, or empty the daily restart time",
         )
 
 
@@ -268,8 +295,8 @@ def _times_of_day(settings: Settings) -> Iterator[Problem]:
             _hours(settings.failback_hours)
         except SettingsError as error:
             yield _error(error.field, error.message)
-    if settings.daily_restart:  # kept in the settings so that both nodes agree on the fields; nothing acts on it yet
-        yield _error("daily_restart", "the daily restart is not in this version; leave it empty")
+    if settings.daily_restart and minutes_of(settings.daily_restart) is None:
+        yield _error("daily_restart", "must be a time of day as HH:MM, from 00:00 to 23:59; empty: no daily restart")
 
 
 def _hours(text: str) -> tuple[int, int]:

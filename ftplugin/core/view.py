@@ -17,6 +17,9 @@ class NodeState:
 
     ``clear`` is the node's word that it owns nothing: not active, lease over, every service demoted.
     ``heard_asker_age_s`` is how long ago its agent last had a good probe of the node that asks, None if never.
+    ``given_up``: names of services that its watchdog has given up and that are known to have stopped (H1). ``failed``:
+    names of failed checks of what both nodes share. ``restarting_s``: how long an announced restart may still take.
+    ``content_mark``: digest of all that the portal replicates (spec 7), "" when it registers nothing or it is not known yet.
     """
 
     designation: Designation
@@ -38,6 +41,10 @@ class NodeState:
     settings_mark: str = ""
     version: str = ""
     wall_clock_s: float = 0.0
+    given_up: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    restarting_s: float = 0.0
+    content_mark: str = ""
 
     @property
     def may_own(self) -> bool:
@@ -123,11 +130,17 @@ class VoteReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceReading:
+    """What one service said. ``waiting_s``: it waits for something outside that ends by itself, expected in so many
+    seconds. ``also_owned``: (what, owner) of what another owns at the same time; None: the service cannot tell.
+    """
+
     name: str
     state: ServiceState
     progress: int = 0
     total: int = 0
     detail: str = ""
+    waiting_s: float | None = None
+    also_owned: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,6 +199,14 @@ class ClusterView:
     spoke_s: float | None = None  # when the peer last answered a switch sequence of this node
     spoke_well: bool = False  # that answer was a good probe
     spoke_clear: bool = False  # and said that the peer owns nothing
+    given_up: tuple[str, ...] = ()  # services that this node's watchdog has given up
+    next_try_s: float | None = None  # when it next tries one of them
+    stuck: tuple[str, ...] = ()  # "name: what it says", of services that should own nothing and may
+    failed: tuple[str, ...] = ()  # failed checks of what both nodes share
+    handed: tuple[str, ...] = ()  # services for which this node has taken the role over (H1), at ``handed_s``
+    handed_s: float | None = None
+    can_fence: bool = False  # a fence command is configured on this node
+    start_failed_epoch: int = 0  # of this node's last promotion if its services did not start
 
     @property
     def peer_state(self) -> NodeState | None:

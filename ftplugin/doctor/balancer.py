@@ -24,7 +24,7 @@ def ask_vip(where: Place) -> Heard | None:
     if ipaddress.ip_address(address.host) in interfaces.addresses():
         return None
     paths = (where.path("monitor"), where.path("node/state"))
-    return hear(where.portal.config.secret_keys, where.me, None, address, paths, where.limit_s)
+    return hear(where.portal.config.secret_keys, where.me, None, address, paths, where.limit_s, where.portal.config.tls)
 
 
 def vip(where: Place, answers: Answers) -> list[Finding]:
@@ -82,7 +82,7 @@ def polled(where: Place) -> list[Finding]:
     asked = [(target, wanted), (where.path("monitor") + "?mod=FT", "")]
     for path, begin in asked:
         try:
-            page = fetch(where.address_of(where.me), path, where.limit_s)
+            page = fetch(where.address_of(where.me), path, where.limit_s, tls=where.portal.config.tls)
         except FAILURES as error:
             why = in_words(error, where.limit_s)
             return [report.wrong(f"The balancer's URL {path} on this server: {why}.", "Make the portal answer.")]

@@ -9,12 +9,13 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from ftplugin.core.settings import Address
+from ftplugin.tls import client_options
 
 from .finding import Finding, Place, Report, Subject
 from .own_redis import persistence
-from .redis_login import Login, denied_to, forbidden, in_words, named, needed
+from .redis_login import Login, denied_to, forbidden, in_words, named, needed, needed_at_witness
 
-ACL_TODO = "Compare its line 'user ...' with docs/install.md, step 3, and load it."
+ACL_TODO = "Make its line 'user ...' anew with 'ft redis-acl' there, and load it."
 FAILED_LOGIN_S = 120.0  # a failed login younger than this counts as now
 
 
@@ -23,8 +24,9 @@ def outwards(where: Place) -> list[Finding]:
     report = Report(id="channel.out", subject=Subject.CHANNEL)
     host, port = where.address_of(where.me.other).host, where.settings.agent_port
     config = where.portal.config
-    login = {"username": config.peer_redis_user or None, "password": config.peer_redis_password or None}
-    return _tried(where, report, f"{where.me.other}'s Redis", Address("redis", host, port), login)
+    scheme, tls = client_options(config.tls, config.agent_tls)
+    login = {**config.peer_login(), **tls}
+    return _tried(where, report, f"{where.me.other}'s Redis", Address(scheme, host, port), login)
 
 
 def witness(where: Place) -> list[Finding]:
@@ -33,8 +35,10 @@ def witness(where: Place) -> list[Finding]:
     if not where.settings.witness:
         return []
     host, _, port = where.settings.witness.rpartition(":")
-    address = Address("redis", host.strip("[]"), int(port))
-    return _tried(where, report, "the witness", address, {"password": where.portal.config.witness_password or None})
+    config = where.portal.config
+    scheme, tls = client_options(config.tls, config.witness_tls)
+    address = Address(scheme, host.strip("[]"), int(port))
+    return _tried(where, report, "the witness", address, {**config.witness_login(), **tls})
 
 
 def _tried(where: Place, report: Report, whose: str, address: Address, account: dict[str, Any]) -> list[Finding]:
@@ -64,11 +68,9 @@ def _tried(where: Place, report: Report, whose: str, address: Address, account: 
 
 
 def _permitted(where: Place, login: Login, report: Report, place: str, is_witness: bool) -> Iterator[Finding]:
-    wanted = [
-        c for c in needed(where.portal.keys) if not is_witness or c[0] in ("PING", "EVAL", "EVALSHA", "HMGET", "HSET")
-    ]
+    wanted = needed_at_witness(where.portal.keys) if is_witness else needed(where.portal.keys)
     denied = login.refused(wanted)
-    votes = "" if denied else login.votes(where.portal.keys)
+    votes = login.votes(where.portal.keys) if is_witness and not denied else ""
     if denied or votes:
         what = f"may not {named(denied)}" if denied else f"cannot vote by script: {votes}"
         yield report.wrong(f"{place}: our login {what}.", f"On that host: {ACL_TODO}")

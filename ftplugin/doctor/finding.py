@@ -143,7 +143,7 @@ def without_secrets(findings: Iterable[Finding], config: NodeConfig) -> list[Fin
 
 def _secrets(config: NodeConfig) -> Iterator[str]:
     plain = [*config.secret_keys, config.peer_redis_password, config.witness_password]
-    plain += [str(table.get("token", "")) for table in config.services]
+    plain += [str(table.get(name, "")) for table in (*config.services, config.portal) for name in ("token", "password")]
     for url in (config.redis_url, config.database_url):
         password = urlsplit(url).password or ""
         plain += [password, unquote(password)]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from ftplugin.state import AGENT, HEALTH, agent_age_s, health_of
+from ftplugin.health import reading
+from ftplugin.state import AGENT, agent_age_s
 from ftplugin.store.database import DatabaseUnreachable
 from ftplugin.store.tables import EVENT
 
@@ -40,14 +41,21 @@ def agent(where: Place, answers: Answers) -> list[Finding]:
         found = f"The agent runs by settings revision {runs_by}, the database has {where.revision}."
         todo = "Give agent, portal and this command the same FT_DATABASE_URL; restart the agent if it stays so."
         findings.append(report.warning(found, todo))
-    health = health_of(
-        answers.document(HEALTH) or None,
-        answered=True,
-        interval_s=where.settings.interval_s,
-        boot_id=clock.boot_id,
-        now_s=clock.now_s(),
-    )
+    return findings + _health(where, answers)
+
+
+def _health(where: Place, answers: Answers) -> list[Finding]:
+    """What mod=IPSWS says, what is degraded, and which check trusts any certificate."""
+    health, findings = reading.of(where.portal, answers.snapshot, where.settings), []
     report = Report(id="server.health", subject=Subject.SERVER)
+    blind = [table.name for table in where.portal.config.health if table.options.get("verify") is False]
+    if blind:
+        found = f"Health checks that trust any certificate: {', '.join(blind)}."
+        todo = "Name the CA's file as ca_file in their tables of FT_HEALTH, and take verify = false out."
+        findings.append(report.warning(found, todo))
+    if health.degraded:
+        todo = "Cure what it names. It makes nothing KO, so nothing switches for it."
+        findings.append(report.warning(f"Degraded: {'; '.join(health.degraded)}.", todo))
     if health.ok:
         return [*findings, report.ok("The agent's health checks are good (mod=IPSWS says OK).")]
     bad = "; ".join(health.failed)

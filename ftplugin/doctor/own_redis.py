@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import redis
 
+from ftplugin.tls import client_options
+
 from .finding import Finding, Place, Report, Subject
 from .redis_login import Login, in_words
 
@@ -111,9 +113,10 @@ def at_its_address(where: Place) -> list[Finding]:
     parts = urlsplit(where.portal.config.redis_url)
     todo = f"Let Redis listen there ('bind {host}', 'port {port}'), or set agent_port to its port."
     login = {"username": unquote(parts.username or "") or None, "password": unquote(parts.password or "") or None}
+    scheme, tls = client_options(where.portal.config.tls, where.portal.config.agent_tls)
     opened: list[Login] = []
     try:
-        for url, options in ((where.portal.config.redis_url, {}), (f"redis://{outside}/0", login)):
+        for url, options in ((where.portal.config.redis_url, {}), (f"{scheme}://{outside}/0", {**login, **tls})):
             opened.append(Login(url, where.limit_s, **options))
         runs = {other.info("server").get("run_id", "") for other in opened}
     except (redis.RedisError, OSError) as error:

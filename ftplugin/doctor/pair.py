@@ -20,7 +20,8 @@ def ask(where: Place) -> Heard:
     """The peer's portal, asked as the agent asks it."""
     paths = (where.path("monitor"), where.path("node/state"))
     other = where.me.other
-    return hear(where.portal.config.secret_keys, where.me, other, where.address_of(other), paths, where.limit_s)
+    config = where.portal.config
+    return hear(config.secret_keys, where.me, other, where.address_of(other), paths, where.limit_s, config.tls)
 
 
 def portal(where: Place, answers: Answers) -> list[Finding]:
@@ -34,7 +35,7 @@ def portal(where: Place, answers: Answers) -> list[Finding]:
         "silent": f"Start its portal, let it listen at {address.host}, and let the firewall pass port {address.port}.",
         "status": f"Mount the plugin there at the same FT_URL_PREFIX ({where.portal.config.url_prefix}).",
         "redirect": "Let the login of that portal leave out the pages of the plugin.",
-        "unsigned": "Give both servers the same FT_SECRET_KEYS and restart portal and workers.",
+        "unsigned": "Pair the servers ('ft pair'), or give both the same FT_SECRET_KEYS and restart portal and workers.",
         "unconfigured": "Enter both addresses on that server too ('ft settings set ...').",
         "no state": "Make the Redis of that server answer.",
     }
@@ -50,7 +51,7 @@ def key(where: Place, answers: Answers) -> list[Finding]:
         rotation = f" ({count} keys are valid: a rotation is going on)" if count > 1 else ""
         return [report.ok(f"The secret key fits: its signature is verified{rotation}.")]
     if heard.cause == "unsigned":
-        todo = "Put the same FT_SECRET_KEYS on both servers ('ft key' makes one), and restart portal and workers."
+        todo = "Run 'ft pair', or put the same FT_SECRET_KEYS on both servers and restart portal and workers."
         return [report.wrong(f"The secret keys of the two servers do not fit: {heard.problem}.", todo)]
     return [report.unknown("Whether the secret keys fit is not known: there is no signed state.", NOT_HEARD)]
 
@@ -176,7 +177,7 @@ def rules(where: Place) -> list[Finding]:
         findings += [report.wrong(f"{p.field}: {p.message}.", f"Correct {p.field}.") for p in error.problems]
     reason = str(where.portal.settings.document().get("override_reason", "")).strip()
     kept = f" It was saved against this warning: {reason}." if reason else ""
-    for problem in core_rules.check(where.settings):
+    for problem in core_rules.check(where.settings, where.portal.settings.slowest_check_s()):
         if problem.severity == "warning":
             todo = f"Change {problem.field}, or keep it knowingly.{kept}"
             findings.append(report.warning(f"{problem.field} {problem.message}.", todo))

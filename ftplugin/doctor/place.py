@@ -43,8 +43,8 @@ def interface(where: Place) -> list[Finding]:
 def ask_own(where: Place) -> Heard:
     """The own portal, asked at its configured address as the agent asks it."""
     paths = (where.path("monitor"), where.path("node/state"))
-    keys = where.portal.config.secret_keys
-    return hear(keys, where.me, where.me, where.address_of(where.me), paths, where.limit_s)
+    config = where.portal.config
+    return hear(config.secret_keys, where.me, where.me, where.address_of(where.me), paths, where.limit_s, config.tls)
 
 
 def portal(where: Place, answers: Answers) -> list[Finding]:
@@ -57,7 +57,7 @@ def portal(where: Place, answers: Answers) -> list[Finding]:
         "silent": "Start the portal, and let it listen at the address and port of FT_OWN_ADDRESS.",
         "status": f"Mount the plugin at FT_URL_PREFIX ({where.portal.config.url_prefix}), with nothing before it.",
         "redirect": "Let the portal's login leave out the pages of the plugin: the monitor must answer without one.",
-        "unsigned": "Give portal and workers the same FT_SECRET_KEYS and restart both.",
+        "unsigned": "Give portal and workers the same FT_CONFIG_FILE, or the same FT_SECRET_KEYS, and restart both.",
         "unconfigured": "Give portal and workers the same FT_OWN_ADDRESS and FT_DATABASE_URL and restart both.",
         "no state": "Make the Redis of this server answer, and give the portal the same FT_REDIS_URL as the workers.",
     }

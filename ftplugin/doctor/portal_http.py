@@ -17,6 +17,7 @@ from ftplugin import protocol
 from ftplugin.core.settings import Address
 from ftplugin.core.terms import Designation
 from ftplugin.core.view import NodeState
+from ftplugin.tls import TlsFiles, problem_within
 
 BYTES_MAX = 4096
 FAILURES = (OSError, http.client.HTTPException, ValueError)
@@ -52,10 +53,22 @@ class Heard:
         return None if self.state is None or self.page is None else self.state.wall_clock_s - self.page.wall_s
 
 
-def fetch(address: Address, target: str, limit_s: float, headers: Mapping[str, str] | None = None) -> Page:
-    """GET ``target``; redirects are not followed. Raises one of FAILURES."""
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    with contextlib.closing(kind(address.host, address.port, timeout=limit_s)) as connection:
+def fetch(
+    address: Address,
+    target: str,
+    limit_s: float,
+    headers: Mapping[str, str] | None = None,
+    tls: TlsFiles | None = None,
+) -> Page:
+    """GET ``target``; redirects are not followed. tls: for https; None: the system's trust. Raises one of FAILURES."""
+    if address.scheme == "https":
+        context = (tls or TlsFiles()).context()
+        made: http.client.HTTPConnection = http.client.HTTPSConnection(
+            address.host, address.port, timeout=limit_s, context=context
+        )
+    else:
+        made = http.client.HTTPConnection(address.host, address.port, timeout=limit_s)
+    with contextlib.closing(made) as connection:
         connection.connect()
         started_s, wall_s = time.monotonic(), time.time()
         connection.request("GET", target, headers=dict(headers or {}))
@@ -72,6 +85,8 @@ def in_words(error: Exception, limit_s: float) -> str:
         return f"no answer within {limit_s:g} s"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
+    if problem := problem_within(error, "that server"):
+        return problem
     if isinstance(error, http.client.HTTPException):
         return f"the answer is not HTTP ({type(error).__name__})"
     return str(getattr(error, "strerror", None) or error)
@@ -84,15 +99,18 @@ def hear(
     address: Address,
     paths: tuple[str, str],
     limit_s: float,
+    tls: TlsFiles | None = None,
 ) -> Heard:
     """The signed node state of the portal at ``address``. expected: who should answer; None: either server, at the VIP.
 
     paths: of the monitor and of the node API's state, which says why the monitor sent none.
     """
     nonce = protocol.new_nonce()
+    if not keys:
+        return Heard(cause="unsigned", problem="this server has no key of the pair yet: run 'ft pair'")
     ask = {protocol.ASK_HEADER: protocol.make_ask(keys, me, nonce)}
     try:
-        page = fetch(address, f"{paths[0]}?mod=IPSWS", limit_s, ask)
+        page = fetch(address, f"{paths[0]}?mod=IPSWS", limit_s, ask, tls)
     except FAILURES as error:
         return Heard(cause="silent", problem=in_words(error, limit_s))
     if page.status != 200:
@@ -101,7 +119,7 @@ def hear(
         return Heard(cause=cause, problem=f"HTTP status {page.status}{to}", page=page)
     header = page.headers.get(protocol.STATE_HEADER.lower(), "")
     if not header:
-        return _why(address, paths[1], limit_s, ask, page)
+        return _why(address, paths[1], limit_s, ask, page, tls)
     try:
         state, _ = protocol.read_state(keys, header, nonce, expected)
     except protocol.ProtocolError as error:
@@ -109,9 +127,11 @@ def hear(
     return Heard(state=state, cause="", problem="", page=page)
 
 
-def _why(address: Address, path: str, limit_s: float, ask: Mapping[str, str], monitor: Page) -> Heard:
+def _why(
+    address: Address, path: str, limit_s: float, ask: Mapping[str, str], monitor: Page, tls: TlsFiles | None
+) -> Heard:
     try:
-        page = fetch(address, path, limit_s, ask)
+        page = fetch(address, path, limit_s, ask, tls)
         said = json.loads(page.body or "{}")
         cause, text = str(said.get("cause", "")), str(said.get("error", ""))[:200]
     except (*FAILURES, AttributeError):

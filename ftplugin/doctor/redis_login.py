@@ -13,8 +13,9 @@ from typing import Any
 import redis
 from redis.exceptions import NoPermissionError
 
-from ftplugin.store.keys import Keys
+from ftplugin.store.keys import AGENT_QUEUE, Keys
 from ftplugin.store.runtime import connect
+from ftplugin.tls import problem_within
 
 Command = tuple[str, ...]
 READ_VOTE = "return redis.call('HMGET', KEYS[1], 'owner', 'epoch')"
@@ -80,20 +81,22 @@ class Login:
 
 
 def needed(keys: Keys) -> list[Command]:
-    """What the peer's agent sends: votes, its answer, and a demote message with what Celery sends around it."""
-    vote, queue = keys.vote, keys.queue("switch")
+    """What the peer's agent sends: votes by scripts that are known there, its answer, and a demote message."""
+    vote = keys.vote
     return [
         ("PING",),
         ("EVALSHA", "0" * 40, "1", vote),
-        ("EVAL", "return 1", "1", vote),
         ("HMGET", vote, "owner"),
         ("HSET", vote, "owner", ""),
         ("SET", keys.word_prefix + "doctor", "", "EX", "1"),
-        ("LLEN", queue),
-        ("SADD", f"_kombu.binding.{queue}", "x"),
-        ("SADD", f"_kombu.binding_permanent.{queue}", "x"),
-        ("LPUSH", queue, "x"),
+        ("LPUSH", keys.queue(AGENT_QUEUE), "x"),
     ]
+
+
+def needed_at_witness(keys: Keys) -> list[Command]:
+    """Votes by scripts that the agents bring along: nobody else is there to load them."""
+    votes = [command for command in needed(keys) if command[0] in ("PING", "EVALSHA", "HMGET", "HSET")]
+    return [*votes, ("EVAL", "return 1", "1", keys.vote)]
 
 
 def forbidden(keys: Keys) -> list[Command]:
@@ -103,6 +106,8 @@ def forbidden(keys: Keys) -> list[Command]:
         ("GET", keys.document("agent")),
         ("SET", keys.challenge_prefix + "doctor", "1"),
         ("LPUSH", keys.queue("tick"), "x"),
+        ("LPUSH", keys.queue("switch"), "x"),
+        ("EVAL", "return 1", "1", keys.vote),
         ("CONFIG", "GET", "save"),
         ("ACL", "LIST"),
         ("KEYS", "*"),
@@ -173,6 +178,8 @@ def in_words(error: Exception, limit_s: float) -> str:
         return "the login is refused: wrong user or password"
     if "NOAUTH" in str(error):
         return "it asks for a password and none is set"
+    if problem := problem_within(error, "that Redis"):
+        return problem
     if isinstance(error, redis.TimeoutError):
         return f"no answer within {limit_s:g} s"
     text = str(error)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftplugin.core.settings import Settings
-from ftplugin.state import AGENT, HEALTH
+from ftplugin.health import reading
+from ftplugin.state import AGENT
 
-from . import balancer, channel, lan, node, own_redis, pair, place, service_checks
+from . import balancer, channel, lan, monitor_allow, node, own_redis, pair, place, service_checks
 from .finding import Answers, Finding, Place, Report, Status, Subject, without_secrets, worst_first
 from .portal_http import Heard
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LIMIT_S = 2.0
 GRACE_S = 0.3  # so that a question's own words about its limit come before "late"
 SOURCE = "doctor"
-DOCUMENTS = (AGENT, HEALTH, "view", "pause", "drain", "switch")
+DOCUMENTS = (AGENT, *reading.DOCUMENTS, "view", "pause", "drain", "switch")
 
 Ask = Callable[[Place], list[Finding]]
 Judge = Callable[[Place, Answers], list[Finding]]
@@ -49,6 +50,7 @@ PAIR_ASKS: tuple[tuple[str, Subject, Ask], ...] = (
     ("channel.witness", Subject.CHANNEL, channel.witness),
     ("lan.references", Subject.LAN, lan.references),
     ("balancer.url", Subject.BALANCER, balancer.polled),
+    ("balancer.allowed", Subject.BALANCER, monitor_allow.check),
 )
 JUDGES: tuple[tuple[str, Subject, Judge], ...] = (
     ("server.agent", Subject.SERVER, node.agent),

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from ftplugin.core.settings import SettingsError, parse_address
 
-from .finding import Finding, Place, Report, Subject
+from .finding import Finding, Place, Report, Status, Subject
 from .portal_http import FAILURES, fetch, in_words
 
 STATES = ("standby", "starting", "active", "stopping")
@@ -39,10 +39,22 @@ def config(where: Place) -> list[Finding]:
 
 
 def one_by_one(where: Place) -> Iterator[tuple[str, Subject, Callable[[Place], list[Finding]]]]:
-    """A check for each service, so that none waits for another."""
+    """A check for each service and for the portal's control, so that none waits for another."""
     for number, table in enumerate(where.portal.config.services, start=1):
         name = str(table.get("name") or number)
         yield f"service {name}", Subject.SERVICES, partial(_asked, name=name, table=table)
+    if where.portal.config.portal:
+        yield "portal control", Subject.SERVICES, _portal
+
+
+def _portal(where: Place) -> list[Finding]:
+    """FT_PORTAL names the portal that runs: the watchdog restarts what it names."""
+    report = Report(id="portal control", subject=Subject.SERVICES)
+    found = _by_workers(where, report, "portal", where.portal.config.portal, "--portal")
+    if found.status is Status.OK and not found.found.startswith(("portal answers: active", "portal answers: starting")):
+        todo = "Let FT_PORTAL name the unit, program or commands by which this portal runs (docs/services.md)."
+        return [report.wrong(f"FT_PORTAL names what does not run: {found.found}", todo)]
+    return [found]
 
 
 def _asked(where: Place, name: str, table: Mapping[str, Any]) -> list[Finding]:
@@ -109,12 +121,12 @@ def _command(where: Place, report: Report, name: str, table: Mapping[str, Any]) 
     return report.ok(f"{name} answers: {'active' if code == EXIT_ACTIVE else 'stopped, its standby'}.")
 
 
-def _by_workers(where: Place, report: Report, name: str, table: Mapping[str, Any]) -> Finding:
+def _by_workers(where: Place, report: Report, name: str, table: Mapping[str, Any], *flags: str) -> Finding:
     by_hand = f"Run python {' '.join(CHECK)} by hand, as the user of the workers, and cure {name}."
     environ = {key: value for key, value in os.environ.items() if not key.startswith("FT_")}
     try:
         process = subprocess.Popen(
-            [sys.executable, *CHECK, "--table"],
+            [sys.executable, *CHECK, "--table", *flags, f"--prefix={where.portal.config.prefix}"],
             env=environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -135,9 +147,9 @@ def _by_workers(where: Place, report: Report, name: str, table: Mapping[str, Any
         state, detail = str(found["state"]), str(found["detail"])
     except (ValueError, LookupError, TypeError):
         return report.unknown(f"{name} could not be asked: {' '.join(CHECK)} ended with {process.returncode}.", by_hand)
-    why = f": {detail.rstrip('.')}" if detail else ""
+    why, key = f": {detail.rstrip('.')}" if detail else "", "FT_PORTAL" if flags else "FT_SERVICES"
     if state == "wrong":
-        return report.wrong(f"{name} is refused{why}.", "Correct it in FT_SERVICES (docs/services.md).")
+        return report.wrong(f"{name} is refused{why}.", f"Correct it in {key} (docs/services.md).")
     if state == "unknown":
         return report.wrong(f"{name} does not answer its controller{why}.", by_hand)
     return report.ok(f"{name} answers: {state}{why}.")

@@ -18,7 +18,7 @@ from ftplugin.core.view import ClusterView, LanReading, NodeState, Probe, VipRea
 EPOCHS = {Designation.SERVER1: 2, Designation.SERVER2: 3}
 PROBES_SHOWN_MAX = 8  # with a larger N only the first and the last of the N bad probes are events
 SAME_S = 1e-6  # two durations that differ by less are the same
-_NUMBERS = tuple(f.name for f in fields(Memory) if f.name not in ("peer_enabled", "frozen"))
+_NUMBERS = tuple(f.name for f in fields(Memory) if f.name not in ("peer_enabled", "frozen", "taken"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from .activity import Measured
-from .records import CLOCK_STEP, EVIDENCE, FREEZE, LEASE_LOST, Event, number_in, text_in
+from .records import (
+    CLOCK_STEP,
+    DUAL_OWNER,
+    DUAL_OWNER_OVER,
+    EVIDENCE,
+    FREEZE,
+    LEASE_LOST,
+    Event,
+    number_in,
+    text_in,
+)
 from .story import Incident
 
 SCHEMA = "ftplugin-history-1"
@@ -147,7 +157,19 @@ def evidence_text(event: Event) -> str:
         return f"{event.server} froze automatic switching"
     if event.name == CLOCK_STEP:
         return f"a clock of {event.server} made a step"
+    if event.name in (DUAL_OWNER, DUAL_OWNER_OVER):
+        return _two_owners(event)
     return ""
+
+
+def _two_owners(event: Event) -> str:
+    service = f"service {text_in(event.facts, 'service') or '?'} of {event.server}"
+    if event.name == DUAL_OWNER_OVER:
+        lasted_s = number_in(event.facts, "lasted_s")
+        return f"{service} was owned twice no more" + ("" if lasted_s is None else f", after {lasted_s:.1f} s")
+    owners, count = event.facts.get("owners"), number_in(event.facts, "count")
+    named = ", ".join(str(owner)[:80] for owner in owners[:4]) if isinstance(owners, list) else "?"
+    return f"{service} was also owned by {named}" + ("" if count is None else f" ({count:.0f} of what it owns)")
 
 
 def _probes(event: Event) -> str:

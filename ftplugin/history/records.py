@@ -10,9 +10,12 @@ from typing import Any
 from ftplugin.core.terms import Designation
 
 ACTIVE_BEGUN, ACTIVE_ENDED, ROLE_FOUND = "active_begun", "active_ended", "role_found"
+MEASURED = "measured"  # what a promotion took: of the status page, no part of the history
+DUAL_OWNER, DUAL_OWNER_OVER = "two_owners", "two_owners_over"
 EVIDENCE, LEASE_LOST, FREEZE, CLOCK_STEP = "evidence", "lease_lost", "freeze", "clock_step"
 ROLE_EVENTS = (ACTIVE_BEGUN, ACTIVE_ENDED, ROLE_FOUND)
-HISTORY_EVENTS = (*ROLE_EVENTS, EVIDENCE, LEASE_LOST, FREEZE, CLOCK_STEP)
+HISTORY_EVENTS = (*ROLE_EVENTS, EVIDENCE, LEASE_LOST, FREEZE, CLOCK_STEP, DUAL_OWNER, DUAL_OWNER_OVER)
+KEPT_EACH = (*HISTORY_EVENTS, MEASURED)  # rare, and each of them counts
 TEXT_CHARS_MAX = 4000
 MOMENT_S_MAX = 253_402_300_799.0  # the year 9999: what a calendar can name
 

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..config import DEFAULTS, NodeConfig
+from ..health.checks import LOGIN_IN_URL
+from ..health.tables import HealthTable
 
 SHOWN = (  # with their values; no secret can be in one of them
     "FT_OWN_ADDRESS",
@@ -19,9 +21,18 @@ SHOWN = (  # with their values; no secret can be in one of them
     "FT_URL_PREFIX",
     "FT_LEGACY_URLS",
     "FT_INSTANCE_DIR",
+    "FT_SECRET_KEYS_FILE",
+    "FT_PEER_REDIS_PASSWORD_FILE",
+    "FT_WITNESS_PASSWORD_FILE",
+    "FT_TLS_CA",
+    "FT_TLS_CERT",
+    "FT_AGENT_TLS",
+    "FT_WITNESS_TLS",
     "FT_WATCHDOG_INTERVAL_S",
     "FT_WATCHDOG_RESTARTS_MAX",
     "FT_WATCHDOG_WINDOW_S",
+    "FT_WATCHDOG_SILENT_S",
+    "FT_FENCE_LIMIT_S",
     "FT_LOG_DAYS",
 )
 URLS = ("FT_REDIS_URL", "FT_DATABASE_URL")  # scheme, host, port and path only
@@ -36,10 +47,10 @@ SERVICE_SHOWN = (
     "agent",
     "check_level",
 )
+CHECK_SHOWN = ("version", "ca_file", "verify", "need", "status", "path", "free_mb_min")
 SECRET_CHARS_MIN = 3  # a shorter one would blank out half of every sentence
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|_KEY\b|APIKEY|PRIVATE", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"(://)[^/@\s'\"<>]{1,300}@")
 _PIECE_BYTES = 65_536
 
 
@@ -47,13 +58,17 @@ def shown_config(config: NodeConfig) -> dict[str, Any]:
     """The node's configuration without secrets: allowed keys with their values, the others as "set" or "default"."""
     found: dict[str, Any] = {}
     for key, default in DEFAULTS.items():
-        value = getattr(config, key.removeprefix("FT_").lower())
+        value = config.value(key)
         if key in SHOWN:
             found[key] = value if isinstance(value, (bool, int, float)) else str(value)
         elif key in URLS:
             found[key] = url_without_login(str(value))
+        elif key == "FT_HEALTH":
+            found[key] = [_shown_check(table) for table in value]
         elif key == "FT_SERVICES":
             found[key] = [_shown_service(table) for table in value]
+        elif key == "FT_PORTAL":
+            found[key] = _shown_service(value)
         else:
             found[key] = "set" if value and value != default else "default"
     return found
@@ -64,6 +79,17 @@ def _shown_service(table: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(table.get("url"), str):
         shown["url"] = url_without_login(table["url"])
     return shown | {name: "set" for name in table if name not in shown}
+
+
+def _shown_check(table: HealthTable) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": table.name, "kind": table.kind}
+    shown |= {"timeout_s": table.timeout_s, "shared": table.shared}
+    shown |= {name: table.options[name] for name in CHECK_SHOWN if name in table.options}
+    if "addresses" in table.options:
+        shown["addresses"] = [f"{host}:{port}" for host, port in table.options["addresses"]]
+    if "url" in table.options:
+        shown["url"] = url_without_login(table.options["url"])
+    return shown | {name: "set" for name in table.options if name not in shown}
 
 
 def url_without_login(url: str) -> str:
@@ -89,7 +115,7 @@ class Cleaner:
         for secret in self._known:
             if secret in text:
                 text = text.replace(secret, HIDDEN)
-        return _USER_IN_URL.sub(rf"\1{HIDDEN}@", text)
+        return LOGIN_IN_URL.sub(rf"\1{HIDDEN}@", text)
 
     def value(self, value: Any) -> Any:
         """The same for a JSON value, its keys included."""
@@ -129,8 +155,10 @@ def _secrets(config: NodeConfig, more: Mapping[str, Any]) -> Iterator[str]:
             *(value for name, value in _query(parts.query) if _SECRET_NAME.search(name)),
         ):
             yield from (text, unquote(text))
-    for table in config.services:
+    for table in (*config.services, config.portal):
         yield from _named(table)
+    for check in config.health:
+        yield from _named(check.options)
     yield from _named(more)
 
 

@@ -9,13 +9,19 @@ from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation
 from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_s, worst_failover_s
+from ftplugin.health import reading
+from ftplugin.replicate.shown import summary
 from ftplugin.said import Said
 from ftplugin.standing import DRAIN, PAUSE, in_force
-from ftplugin.state import AGENT, agent_age_s, lease_left_s
+from ftplugin.state import AGENT, CONTENT, DAILY, agent_age_s, lease_left_s
 from ftplugin.store.runtime import Snapshot
 
 from . import servers as cards
+from . import starts
 from .beats import strip, unpacked
+from .daily import daily_of
+from .faults import alarms_of as alarms_of_agent
+from .ownership import WAY_OUT, alarms_of, alarms_there
 from .plain import mapping, number, words
 from .why import VIEWER_NOTE_S, peer_word, why
 
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
 
 VIEWER = "viewer"
 SHOWN = ("decision", "view", "services", "switch", "heartbeats", "outlook", "peer_status", VIEWER)
-DOCUMENTS = (AGENT, *SHOWN, PAUSE, DRAIN, "ack_freeze", "manual")
+DOCUMENTS = (AGENT, *SHOWN, PAUSE, DRAIN, "ack_freeze", "manual", DAILY, CONTENT, "conflicts", *reading.DOCUMENTS)
 
 
 def status_of(ft: Portal) -> dict[str, Any]:
@@ -33,12 +39,15 @@ def status_of(ft: Portal) -> dict[str, Any]:
     snapshot = ft.runtime.snapshot(DOCUMENTS)
     documents = {name: snapshot.documents.get(name) or {} for name in DOCUMENTS}
     now_s, boot_id = ft.clock.now_s(), ft.clock.boot_id
+    documents["services"] = starts.services_now(documents["services"], documents["switch"], boot_id)
     view, agent = documents["view"], documents[AGENT]
     age_s = agent_age_s(agent, boot_id, now_s)
     problem = _problem(snapshot, age_s, settings) if ft.designation() else _unconfigured(ft)
     record = snapshot.role or RoleRecord()
     left_s = lease_left_s(record, boot_id, now_s, ft.clock.wall_s())
     found = _servers(ft, settings, snapshot, documents, problem=problem, left_s=left_s, age_s=age_s)
+    shown, expected = starts.expectations(ft, settings)
+    _add_starts(ft, found, documents["peer_status"], expected["of"])
     last = ft.journal.recent(1)
     stored = ft.journal.standing()
     standing = documents if stored is None else stored
@@ -46,6 +55,7 @@ def status_of(ft: Portal) -> dict[str, Any]:
     return {
         "designation": None if (me := ft.designation(settings)) is None else str(me),
         "own_address": ft.config.own_address,
+        "instance": ft.config.prefix,
         "at_wall_s": ft.clock.wall_s(),
         "settings_revision": revision,
         "settings_error": ft.settings.error,
@@ -55,6 +65,8 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "servers": found,
         "active": next((s["designation"] for s in found if s["word"] == "active"), None),
         "decision": documents["decision"],
+        "alarms": [] if problem else alarms_of_agent(documents["decision"]),
+        "health": reading.of(ft, snapshot, settings).to_json(),
         "vip": destination or "unknown",
         "vip_text": cards.VIP_TEXTS.get(destination, "not known"),
         "vip_address": settings.vip_address,
@@ -65,7 +77,7 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "seen_epoch": record.seen_epoch,
         "lease_left_s": left_s,
         "services": documents["services"],
-        "running_switch": _running(documents["switch"], boot_id),
+        "running_switch": _running(documents["switch"], boot_id, now_s, expected["of"]),
         "failed_attempt": _failed(documents["switch"], boot_id),
         "refused_order": documents["manual"] if documents["manual"].get("outcome") == "refused" else {},
         "last_switch": last[0] if last else {},
@@ -73,10 +85,17 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "frozen": bool(agent.get("frozen")) and not _acknowledged(documents["ack_freeze"], age_s, boot_id, now_s),
         "pause": dict(in_force(standing.get(PAUSE), boot_id, now_s) or {}),
         "drain": dict(standing.get(DRAIN) or {}),
+        "daily": daily_of(ft, settings, documents[DAILY]),
         "refused_messages": ft.runtime.refused() if snapshot.role is not None else {},
-        "expected_failover_s": expected_failover_s(settings),
-        "worst_failover_s": worst_failover_s(settings),
+        "expected_failover_s": expected_failover_s(shown),
+        "worst_failover_s": worst_failover_s(shown),
+        "expected_start": expected,
+        "measured_switch": (newest := starts.newest_switch(found)),
+        "slow_starts": starts.slow_warnings(found, newest, shown),
+        "dual_owners": [] if problem else _dual_owners(found, documents["services"]),
+        "dual_owner_way_out": WAY_OUT,
         "both_active_bound_s": both_active_bound_s(settings),
+        "replication": summary(documents[CONTENT], documents["conflicts"], boot_id=boot_id, now_s=now_s),
         "viewer_age_s": _age_s(documents[VIEWER], boot_id, now_s),
     }
 
@@ -112,7 +131,9 @@ def _servers(
         card = cards.blank(place, settings, here=place is me)
         if place is me:
             card |= cards.own(snapshot, left_s, problem, documents["services"])
-            card |= _own_details(place, snapshot, documents, left_s=left_s, age_s=age_s, problem=problem)
+            card |= _own_details(
+                place, snapshot, documents, left_s=left_s, age_s=age_s, now_s=ft.clock.now_s(), problem=problem
+            )
         else:
             services = {} if heard["old"] else mapping(heard["status"].get("services"))
             card |= cards.peer(documents["view"], problem, services)
@@ -128,6 +149,7 @@ def _own_details(
     *,
     left_s: float,
     age_s: float | None,
+    now_s: float,
     problem: str,
 ) -> dict[str, Any]:
     decision, outlook = documents["decision"], documents["outlook"]
@@ -139,7 +161,7 @@ def _own_details(
     return {
         "old": bool(problem),
         "figures": figures,
-        "service_list": cards.service_list(documents["services"]),
+        "service_list": cards.service_list(documents["services"], now_s),
         "heartbeats": strip(documents["heartbeats"]),
         "why": why(decision, outlook if same else {}, age_s),
         "heard_age_s": 0.0,
@@ -167,7 +189,7 @@ def _peer_details(
         "why": why(mapping(status.get("decision")), outlook, aged_s),
         "heard_age_s": heard["age_s"],
         "heard_problem": heard["problem"],
-        "switch": mapping(status.get("switch")),
+        "switch": starts.told_step(mapping(status.get("switch"))),
     }
 
 
@@ -191,10 +213,29 @@ def _unconfigured(ft: Portal) -> str:
     )
 
 
-def _running(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:
+def _add_starts(
+    ft: Portal, found: list[dict[str, Any]], heard: Mapping[str, Any], expected: Mapping[str, float | None]
+) -> None:
+    """Expected and measured starts on both cards; of the other server as it has told them itself."""
+    wall_s = ft.clock.wall_s()
+    heard_wall_s = wall_s - (_age_s(heard, ft.clock.boot_id, ft.clock.now_s()) or 0.0)
+    told = mapping(heard.get("status")).get("measured") if heard.get("boot_id") == ft.clock.boot_id else None
+    for card in found:
+        card["measured"] = starts.measured_here(ft) if card["here"] else starts.unpacked(told, heard_wall_s)
+        card["service_list"] = starts.with_figures(card["service_list"], expected, card["measured"])
+
+
+def _dual_owners(found: list[dict[str, Any]], services: Mapping[str, Any]) -> list[dict[str, Any]]:
+    there = [alarm for card in found if not card["here"] for alarm in alarms_there(card)]
+    return [*alarms_of(services), *there]
+
+
+def _running(
+    document: Mapping[str, Any], boot_id: str, now_s: float, expected: Mapping[str, float | None]
+) -> Mapping[str, Any]:
     if not document or document.get("outcome") != "running" or document.get("boot_id", boot_id) != boot_id:
         return {}
-    return document
+    return {**document, **starts.running_step(document, now_s, expected)}
 
 
 def _failed(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:

@@ -11,6 +11,8 @@ from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.said import Said
 from ftplugin.store.runtime import Snapshot
 
+from .faults import trouble_of
+from .ownership import other_owners
 from .plain import count, mapping, number, sequence, text, words
 
 ACTIVE, STANDBY, ERROR = "Active (Primary)", "Standby (Backup)", "Error"
@@ -164,8 +166,9 @@ def lan(value: object) -> str:
     return "down" if "no" in states else "up" if states == ("yes", "yes") else "unknown"
 
 
-def service_list(services: object) -> list[dict[str, Any]]:
-    """[{name, state, progress, total, detail}] of a document "services"."""
+def service_list(services: object, now_s: float | None = None) -> list[dict[str, Any]]:
+    """[{name, state, progress, total, detail, owners, …}] of a document "services"; owners: who else owns what it owns; the
+    rest is its trouble, as ``faults.trouble_of`` tells it with ``now_s``."""
     found = []
     for name, value in mapping(services).items():
         reading = mapping(value)
@@ -176,6 +179,8 @@ def service_list(services: object) -> list[dict[str, Any]]:
                 "progress": count(reading.get("progress")),
                 "total": count(reading.get("total")),
                 "detail": text(reading.get("detail"), 200),
+                "owners": other_owners(reading),
+                **trouble_of(reading, now_s),
             }
         )
     return found

@@ -15,6 +15,7 @@ from ftplugin.state import AGENT, agent_age_s
 
 from .beats import packed
 from .plain import mapping, sequence, text
+from . import starts
 from .servers import service_list, surroundings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def short_status(ft: Portal) -> dict[str, Any]:
     """The document; reads this node's Redis once and nothing else."""
     snapshot, clock = ft.runtime.snapshot(NAMES), ft.clock
     documents = {name: snapshot.documents.get(name) or {} for name in NAMES}
+    documents["services"] = starts.services_now(documents["services"], documents["switch"], clock.boot_id)
     age_s = agent_age_s(documents[AGENT], clock.boot_id, clock.now_s())
     stale = age_s is None or age_s > Timing.of(ft.settings.cached()[1]).stale_s
     decision, outlook, switch = documents["decision"], documents["outlook"], documents["switch"]
@@ -44,13 +46,21 @@ def short_status(ft: Portal) -> dict[str, Any]:
                 "rule": text(decision.get("rule"), 8),
                 "sentence": text(decision.get("sentence"), TEXT_CHARS_MAX),
             },
-            "services": {s.pop("name"): s for s in service_list(documents["services"])[:SERVICES_MAX]},
-            "switch": {key: text(switch.get(key), 120) for key in ("rule", "kind", "step")} if running else {},
+            "services": {s.pop("name"): s for s in service_list(documents["services"], clock.now_s())[:SERVICES_MAX]},
+            "switch": _switch(ft, switch) if running else {},
+            "measured": starts.packed(starts.measured_here(ft), clock.wall_s()),
             "surroundings": surroundings(documents["view"]),
             "heartbeats": packed(documents["heartbeats"], clock.wall_s()),
             "outlook": {key: outlook.get(key) for key in ("role", "diagnosis", "why", "streaks", "prospects", "rows")},
         }
     )
+
+
+def _switch(ft: Portal, switch: Mapping[str, Any]) -> dict[str, Any]:
+    """The running switch: what it is at, since when, and how long that was expected to take."""
+    _, expected = starts.expectations(ft, ft.settings.cached()[1])
+    words = {key: text(switch.get(key), 120) for key in ("rule", "kind", "step", "detail")}
+    return {**words, **starts.running_step(switch, ft.clock.now_s(), expected["of"])}
 
 
 def fitted(document: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +73,7 @@ def fitted(document: dict[str, Any]) -> dict[str, Any]:
         {"heartbeats": {**document["heartbeats"], "beats": document["heartbeats"]["beats"][-20:]}},
         {"services": services},
         {"outlook": {**outlook, "rows": [], "prospects": sequence(outlook.get("prospects"))[:1]}},
-        {"outlook": {}, "services": {}, "heartbeats": {}},
+        {"outlook": {}, "services": {}, "heartbeats": {}, "measured": {}},
     ]
     for change in smaller:
         if _bytes(document) <= BYTES_MAX:

@@ -6,22 +6,35 @@ No Flask here: workers have no application context.
 
 from __future__ import annotations
 
+import json
+import logging
+import math
 import os
 import pathlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, text
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as CallTimeout
 
-from .tables import EVENT, METADATA
+from . import migrations
+from .limits import Silence, within
+from .migrations import State
+from .tables import EVENT
 
 SQLITE_LOCK_LIMIT_S = 1
-SERVER_LIMIT_S = 2  # connect, statement and lock limits of PostgreSQL and MariaDB, whole seconds
+SERVER_LIMIT_S = 2.0  # one call of PostgreSQL or MariaDB: connection, every statement, commit
+UPGRADE_LIMIT_S = 10.0  # a change of the tables, each statement of it within the limit of a call
 RETRY_S = 0.1
+URL_WANTED = (
+    "cannot be understood: write postgresql+psycopg://USER:PASSWORD@10.0.0.5:5432/NAME, mysql+pymysql://… or "
+    "sqlite:////PATH, and @ : / % of a user or password as %40 %3A %2F %25"
+)
+logger = logging.getLogger(__name__)
 
 
 class DatabaseUnreachable(RuntimeError):
@@ -29,14 +42,25 @@ class DatabaseUnreachable(RuntimeError):
 
 
 class Database:
-    """Engine and transactions for one URL; tables are made at first use. Safe to use in forked processes."""
+    """Engine and transactions for one URL; tables are made or upgraded at first use. Safe to use in forked processes."""
 
-    def __init__(self, url: str) -> None:
-        """``url`` as SQLAlchemy takes it. Raises DatabaseUnreachable when it cannot be understood."""
+    def __init__(self, url: str, limit_s: float = SERVER_LIMIT_S) -> None:
+        """``url`` as SQLAlchemy takes it; ``limit_s``: of one call of a server, seconds (SQLite: SQLITE_LOCK_LIMIT_S).
+
+        Raises DatabaseUnreachable when the URL cannot be understood or its driver is missing.
+        """
         try:
-            self.url: URL = make_url(url)
-        except ArgumentError as error:
-            raise DatabaseUnreachable(f"FT_DATABASE_URL: cannot be understood: {error}") from None
+            self.url: URL = _understood(url)
+            if not self._is_sqlite:
+                from .servers import with_driver
+
+                self.url = with_driver(self.url)
+        except ArgumentError:
+            raise DatabaseUnreachable(f"FT_DATABASE_URL: {URL_WANTED}") from None
+        except ValueError as error:
+            raise DatabaseUnreachable(f"FT_DATABASE_URL: {error}") from None
+        self.limit_s = limit_s
+        self._silence = Silence(self._ask, limit_s)
         self._engine: Engine | None = None
         self._pid = 0
         self._ready = False
@@ -44,8 +68,8 @@ class Database:
 
     @property
     def shown_url(self) -> str:
-        """The URL with its password masked."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL with its password masked, and without its options, which may hold one."""
+        return self.url.set(query={}).render_as_string(hide_password=True)
 
     @property
     def engine(self) -> Engine:
@@ -58,22 +82,37 @@ class Database:
             return self._engine
 
     def _make_engine(self) -> Engine:
+        options: dict[str, Any] = {"json_serializer": to_json}
+        if self._is_sqlite:
+            options |= {"connect_args": {"timeout": SQLITE_LOCK_LIMIT_S}}
+        else:
+            from .servers import engine_options, install_hint, keep_limits
+
+            options |= engine_options(self.url, self.limit_s)
         try:
-            engine = create_engine(self.url, connect_args=_connect_args(self.url), pool_pre_ping=not self._is_sqlite)
+            engine = create_engine(self.url, **options)
         except (SQLAlchemyError, ImportError) as error:
-            raise DatabaseUnreachable(f"database {self.shown_url}: {error}") from None
+            hint = f"; {install_hint(self.url)}" if isinstance(error, ImportError) and not self._is_sqlite else ""
+            raise DatabaseUnreachable(f"database {self.shown_url}: {error}{hint}") from None
         if self._is_sqlite:
             event.listen(engine, "connect", _sqlite_pragmas)
+        else:
+            keep_limits(engine, self.limit_s)
         return engine
 
     @property
     def _is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
 
-    def prepare(self, limit_s: float = 3.0) -> None:
-        """Make missing tables, trying again until ``limit_s`` (monotonic seconds) is over.
+    @property
+    def _file(self) -> pathlib.Path | None:
+        name = self.url.database if self._is_sqlite else None
+        return None if not name or name == ":memory:" or name.startswith("file:") else pathlib.Path(name)
 
-        Two processes may do so at the same time: the one that comes second sees the tables at its next try.
+    def prepare(self, limit_s: float = 3.0) -> None:
+        """Make or upgrade the tables if that is due, trying again until ``limit_s`` (monotonic seconds) is over.
+
+        Several processes may do so at the same time: one upgrades, the others see it done at their next try.
         Raises DatabaseUnreachable.
         """
         if self._ready:
@@ -81,25 +120,83 @@ class Database:
         end_s = time.monotonic() + limit_s
         while True:
             try:
-                if self._is_sqlite and self.url.database and self.url.database != ":memory:":
-                    pathlib.Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-                METADATA.create_all(self.engine)
+                if self._file is not None:
+                    self._file.parent.mkdir(parents=True, exist_ok=True)
+                if self._state() is State.DUE:
+                    self.upgrade()
                 self._ready = True
                 return
-            except (SQLAlchemyError, OSError) as error:
+            except (SQLAlchemyError, OSError, migrations.Busy) as error:
                 if time.monotonic() >= end_s:
                     raise DatabaseUnreachable(f"database {self.shown_url} cannot be used: {_cause(error)}") from None
                 time.sleep(RETRY_S)
+
+    def _state(self) -> State:
+        found = self.revision()
+        state = migrations.state_of(found)
+        if state is State.FOREIGN:
+            raise DatabaseUnreachable(
+                f"database {self.shown_url} cannot be used: {migrations.VERSION_TABLE} holds {found!r}, which is no "
+                "revision of ftplugin; give it a database of its own"
+            )
+        if state is State.NEWER:
+            logger.warning(
+                "database %s has revision %s, this version knows %s: it only adds, going on", *self._at(found)
+            )
+        return state
+
+    def _at(self, found: str | None) -> tuple[str, str | None, str]:
+        return self.shown_url, found, migrations.HEAD
+
+    def revision(self) -> str | None:
+        """Revision of the tables; None when they are older than revisions, or missing. Raises as ``transaction``."""
+        file = self._file
+        if file is not None and not file.exists():
+            return None  # to connect would make it
+        with self._call(self.limit_s), self.engine.connect() as connection:
+            return migrations.found_revision(connection)
+
+    def upgrade(self) -> str | None:
+        """Bring the tables to the newest revision; the one they had, as ``revision`` gives it.
+
+        Raises as ``transaction``, and migrations.Busy while another process does the same.
+        """
+        from .migrations.run import upgrade
+
+        with self._call(max(UPGRADE_LIMIT_S, self.limit_s)), self.engine.connect() as connection:
+            found = upgrade(connection)
+        logger.info("database %s: tables upgraded from revision %s to %s", *self._at(found))
+        return found
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Committed at the end of the block, rolled back when it raises.
 
-        Raises DatabaseUnreachable when the tables cannot be made or reached, SQLAlchemyError for a failed statement.
+        With PostgreSQL and MariaDB the block and its commit have ``limit_s`` seconds; while a server does not answer, this
+        raises at once (``limits``). Raises DatabaseUnreachable when the tables cannot be made or reached, SQLAlchemyError
+        for a failed statement.
         """
         self.prepare(limit_s=0.0)
-        with self.engine.begin() as connection:
+        with self._call(self.limit_s), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _call(self, limit_s: float) -> Iterator[None]:
+        if self._silence.cause:
+            raise DatabaseUnreachable(f"database {self.shown_url} does not answer: {self._silence.cause}")
+        began_s = time.monotonic()
+        try:
+            with within(limit_s):
+                yield
+        except (OperationalError, ProgrammingError, CallTimeout) as error:
+            self._ready = False  # it may be another database by now: restored, or made anew
+            if not self._is_sqlite:
+                self._silence.ended(time.monotonic() - began_s, _cause(error))
+            raise
+
+    def _ask(self) -> None:
+        with within(self.limit_s), self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
 
     def record_event(self, name: str, facts: dict[str, Any]) -> bool:
         """Keep a countable event; False when the database could not be written."""
@@ -112,32 +209,45 @@ class Database:
 
     def close(self) -> None:
         """Close this process's connections."""
+        self._silence.close()
         if self._engine is not None and self._pid == os.getpid():
             self._engine.dispose()
             self._engine = None
 
 
+def _understood(url: str) -> URL:
+    """Raises ArgumentError without a word of the URL: where a password is not written as it must be, parts of it are
+    taken for the port or the host."""
+    try:
+        found = make_url(url)
+    except ValueError:
+        raise ArgumentError("its port is no number") from None
+    if "@" in (found.host or ""):
+        raise ArgumentError("its host has an @")
+    return found
+
+
+def to_json(value: Any) -> str:
+    """``value`` as every database takes it: "nan" and "inf" are no JSON and become null, half a character becomes U+FFFD."""
+    try:
+        made = json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_whole(value))
+    return json.dumps(_whole(value)) if "\\ud" in made else made
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _cause(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error).splitlines()[0]
-
-
-def _connect_args(url: URL) -> dict[str, Any]:
-    backend, driver = url.get_backend_name(), url.get_driver_name()
-    if backend == "sqlite":
-        return {"timeout": SQLITE_LOCK_LIMIT_S}
-    if backend == "postgresql" and driver in ("psycopg", "psycopg2"):
-        limit_ms = SERVER_LIMIT_S * 1000
-        return {
-            "connect_timeout": SERVER_LIMIT_S,
-            "tcp_user_timeout": limit_ms,
-            "options": f"-c statement_timeout={limit_ms} -c lock_timeout={limit_ms}",
-        }
-    if backend in ("mysql", "mariadb") and driver in ("pymysql", "mysqldb"):
-        return {f"{what}_timeout": SERVER_LIMIT_S for what in ("connect", "read", "write")}
-    raise DatabaseUnreachable(
-        f"FT_DATABASE_URL: {url.drivername} is not supported, since its time limits are not known; "
-        "use sqlite, postgresql+psycopg or mysql+pymysql"
-    )
 
 
 def _sqlite_pragmas(connection: Any, _record: object) -> None:

@@ -19,7 +19,8 @@ from .tables import EVENT
 DAY_S = 86_400.0
 CLEAN_PERIOD_S = 3_600.0
 ROWS_MAX = 50_000  # also against an alarm that comes every few seconds for a month
-LASTING = ("settings_conflict",)  # the loser's settings: of the settings' history, not of the log's
+# the loser's settings: of the settings' history, not of the log's; what the last promotion took, however long ago
+LASTING = ("settings_conflict", "measured")
 logger = logging.getLogger(__name__)
 
 
@@ -82,3 +83,13 @@ class EventStore:
             )
             inside = (EVENT.c.name.in_(names), EVENT.c.at_wall_s.between(since_s, until_s))
             return earlier + rows(connection, *inside, limit=count_max)
+
+    def newest(self, name: str) -> dict[str, Any] | None:
+        """Facts of the newest event of this name; None: there is none, or the database cannot be read now."""
+        query = select(EVENT.c.facts).where(EVENT.c.name == name).order_by(EVENT.c.id.desc()).limit(1)
+        try:
+            with self.database.transaction() as connection:
+                facts = connection.scalar(query)
+        except (SQLAlchemyError, DatabaseUnreachable):
+            return None
+        return dict(facts) if isinstance(facts, dict) else None

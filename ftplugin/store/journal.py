@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ftplugin.core.records import OpenSwitch, RoleRecord, StepResult
 from ftplugin.core.terms import Role
 
 from .database import Database, DatabaseUnreachable
-from .tables import NODE, STANDING, STEP, SWITCH
+from .tables import INSTANCE, NODE, STANDING, STEP, SWITCH
 
 T = TypeVar("T")
 NOTICE = "tell-"  # names of rows that are no pause or drain, but what the other server is to be told
@@ -166,7 +166,8 @@ class SqlJournal:
 
         def read(connection: Connection) -> dict[str, dict[str, Any]] | None:
             rows = connection.execute(select(STANDING.c.name, STANDING.c.document)).all()
-            return {row.name: dict(row.document) for row in rows if not row.name.startswith(NOTICE)}
+            own = (row for row in rows if row.name != INSTANCE and not row.name.startswith(NOTICE))
+            return {row.name: dict(row.document) for row in own}
 
         return self._try(read, None)
 
@@ -261,11 +262,15 @@ class SqlJournal:
             return found
 
     def _try(self, action: Callable[[Connection], T], otherwise: T) -> T:
-        try:
-            with self.database.transaction() as connection:
-                return action(connection)
-        except (SQLAlchemyError, DatabaseUnreachable):
-            return otherwise
+        for _attempt in range(2):
+            try:
+                with self.database.transaction() as connection:
+                    return action(connection)
+            except IntegrityError:
+                continue  # another process has just made the row: now it is there to be changed
+            except (SQLAlchemyError, DatabaseUnreachable):
+                break
+        return otherwise
 
 
 def _keep(connection: Connection, epoch: int = 0, **facts: Any) -> None:

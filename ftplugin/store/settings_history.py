@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from ftplugin.core.settings import NAMES, Settings, SettingsError, parse
+from ftplugin.replicate.conflicts import SETTINGS as SETTINGS_SUBJECT
+from ftplugin.replicate.conflicts import ConflictStore
 
 from .database import Database
 from .tables import EVENT, SETTINGS, SETTINGS_BOTH
@@ -85,11 +87,37 @@ def revision_of(database: Database, number: int) -> Revision | None:
 
 
 def conflicts(database: Database) -> list[dict[str, Any]]:
-    """Sets that lost against one of the same number from the other server, newest first: {at_wall_s, replaced}."""
+    """Sets that lost against one of the other server, newest first: {at_wall_s, replaced, conflict_id, acknowledged}.
+
+    conflict_id: "" for one of a version that kept it as an event alone. Raises as ``history``.
+    """
+    lost = ConflictStore(database).listed(subject=SETTINGS_SUBJECT, limit=CONFLICTS_MAX)
+    found = [
+        {
+            "at_wall_s": one.found_wall_s,
+            "replaced": dict(one.lost),
+            "conflict_id": one.conflict_id,
+            "acknowledged": one.acknowledged_wall_s is not None,
+        }
+        for one in lost
+    ]
     query = select(EVENT).where(EVENT.c.name == "settings_conflict").order_by(EVENT.c.id.desc()).limit(CONFLICTS_MAX)
     with database.transaction() as connection:
         rows = connection.execute(query).all()
-    return [{"at_wall_s": row.at_wall_s, "replaced": dict(row.facts.get("replaced") or {})} for row in rows]
+    for row in rows:
+        if "conflict_id" not in row.facts:
+            replaced = dict(row.facts.get("replaced") or {})
+            old = {"at_wall_s": row.at_wall_s, "replaced": replaced, "conflict_id": "", "acknowledged": True}
+            found.append(old)
+    return sorted(found, key=lambda lost: -lost["at_wall_s"])[:CONFLICTS_MAX]
+
+
+def lost_settings(database: Database, wanted: str) -> tuple[dict[str, Any], Settings] | None:
+    """(facts, settings) of an edit that lost, by its conflict_id; None when it is not known. Raises as ``history``."""
+    found = ConflictStore(database).one(wanted)
+    if found is None or found.subject != SETTINGS_SUBJECT:
+        return None
+    return dict(found.lost), _parsed(dict(found.lost.get("values") or {}))
 
 
 def _both(connection: Connection, revisions: list[int]) -> dict[int, tuple[float, str]]:
@@ -124,9 +152,13 @@ def _revision(row: Row[Any], before: Row[Any] | None, both: Mapping[int, tuple[f
 
 
 def _read(row: Row[Any]) -> Settings:
-    """The settings of a row; a value that this version does not take any more counts as the default."""
+    return _parsed(row._mapping["values"])
+
+
+def _parsed(values: Mapping[str, Any]) -> Settings:
+    """A value that this version does not take any more counts as the default."""
     settings = Settings()
-    for name, value in row._mapping["values"].items():
+    for name, value in values.items():
         try:
             settings = parse({name: value}, settings)
         except SettingsError:

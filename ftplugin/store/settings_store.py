@@ -6,6 +6,7 @@ strict: a contradiction is refused, a warning needs a recorded reason, and an ed
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -18,13 +19,16 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ftplugin.core import rules
-from ftplugin.core.settings import NAMES, Problem, Settings, SettingsError, designation_of, parse
+from ftplugin.core.settings import NAMES, SLOWEST_CHECK_S, Problem, Settings, SettingsError, designation_of, parse
+from ftplugin.replicate.conflicts import note
 
 from .database import Database, DatabaseUnreachable
-from .tables import EVENT, SETTINGS, SETTINGS_BOTH
+from .settings_lineage import ancestors, as_document, lost_settings, replaced
+from .tables import SETTINGS, SETTINGS_BOTH
 
 REREAD_S = 0.2
 REREAD_FAILED_S = 1.0  # each look at a database that does not answer costs its whole limit
+REVISION_MAX = 2**31 - 1  # what every database takes
 TEXT_CHARS_MAX = 1000  # of one value: room for fifty LAN reference hosts
 
 
@@ -78,11 +82,13 @@ class SettingsStore:
         own_address: str = "",
         stop_needed_s: float = 0.0,
         *,
+        slowest_check_s: Callable[[], float] = lambda: SLOWEST_CHECK_S,
         refusal: Callable[[], str] = lambda: "",
         monotonic_s: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.stop_needed_s = stop_needed_s
+        self.slowest_check_s = slowest_check_s  # limit of this node's slowest health check
         self._refusal = refusal  # why nothing may be saved on this server now, "" when it may: the licence
         self.database, self.own_address = database, own_address
         self._monotonic_s, self._wall_s = monotonic_s, wall_s
@@ -110,10 +116,15 @@ class SettingsStore:
         return self._held.previous
 
     def document(self) -> dict[str, Any]:
-        """{revision, saved_at, origin, actor, values} for the peer. Revision 0: nothing was ever saved."""
+        """{revision, saved_at, origin, actor, values, ancestors} for the peer. Revision 0: nothing was ever saved."""
         self._refresh()
         held = self._held
         return dict(held.document or {"revision": 0, "saved_at": 0.0, "origin": "", "actor": "", "values": {}})
+
+    @property
+    def on_both(self) -> bool:
+        """Both nodes have the current revision, as last read; also while nothing was ever saved."""
+        return self._held.acknowledged or not self._held.revision
 
     def save(
         self,
@@ -181,7 +192,8 @@ class SettingsStore:
             except SettingsError as error:
                 problems.append(Problem(field=error.field, severity="error", message=_with_value(error)))
         if not problems:
-            problems = rules.check(settings) + self._own_address_problem(settings) + self._stop_problem(settings)
+            problems = rules.check(settings, self.slowest_check_s())
+            problems += self._own_address_problem(settings) + self._stop_problem(settings)
         errors = [p for p in problems if p.severity == "error"]
         if errors:
             raise Contradictions(errors)
@@ -213,11 +225,14 @@ class SettingsStore:
     def adopt(self, document: Mapping[str, Any]) -> bool:
         """Take the peer's settings when they are newer: by revision, then by time. True when taken.
 
-        Two edits with one revision: the loser is kept as an event. Values this version does not know are left out, for
-        the peer may be newer; a document that cannot be read is recorded as an event and refused.
+        What was saved here without the other server knowing of it is kept as a conflict (``settings_lineage``). Values this
+        version does not know are left out, for the peer may be newer; a document that cannot be read is recorded as an
+        event and refused.
         """
         try:
             revision, saved_s = int(document["revision"]), float(document["saved_at"])
+            if not (0 <= revision <= REVISION_MAX and math.isfinite(saved_s)):
+                raise ValueError(f"revision {revision} of {saved_s}")
             known = {name: value for name, value in dict(document["values"]).items() if name in NAMES}
             settings = parse(known)
             origin, actor = str(document.get("origin", "")), str(document.get("actor", ""))
@@ -229,10 +244,9 @@ class SettingsStore:
                 row = _newest(connection)
                 if row is not None and not _newer(revision, saved_s, origin, row):
                     return False
-                if row is not None and row.revision == revision:
-                    lost = {"replaced": _document(row)}
-                    event = insert(EVENT).values(at_wall_s=self._wall_s(), name="settings_conflict", facts=lost)
-                    connection.execute(event)
+                if row is not None:
+                    if replaced(row, document):
+                        note(connection, [lost_settings(row, document, self._me(row), self._wall_s())])
                     connection.execute(delete(SETTINGS).where(SETTINGS.c.revision == revision))
                 connection.execute(
                     insert(SETTINGS).values(
@@ -268,6 +282,9 @@ class SettingsStore:
             self.error = str(error)  # the peer acknowledges with every heartbeat: the next one tries again
             return
         self._refresh(force=True)
+
+    def _me(self, row: Row[Any]) -> str:
+        return str(designation_of(self.own_address, _settings_of(row))) if self._other(_settings_of(row)) else row.origin
 
     def _other(self, settings: Settings) -> str:
         try:
@@ -307,7 +324,7 @@ class SettingsStore:
                 revision=row.revision,
                 settings=_settings_of(row),
                 previous=_settings_of(before) if before else None,
-                document=_document(row),
+                document={**as_document(row), "ancestors": ancestors(connection, row.revision)},
                 acknowledged=bool(row.acknowledged),
             )
 
@@ -346,17 +363,6 @@ def _settings_of(row: Row[Any] | None) -> Settings:
     if row is None:
         return Settings()
     return parse({name: value for name, value in row._mapping["values"].items() if name in NAMES})
-
-
-def _document(row: Row[Any]) -> dict[str, Any]:
-    return {
-        "revision": row.revision,
-        "saved_at": row.saved_wall_s,
-        "origin": row.origin,
-        "actor": row.actor,
-        "override_reason": row.override_reason,
-        "values": dict(row._mapping["values"]),
-    }
 
 
 def _newer(revision: int, saved_s: float, origin: str, row: Row[Any]) -> bool:

@@ -91,6 +91,7 @@ def story_of(ft: Portal, switch_id: str) -> dict[str, Any] | None:
         "reason": text(own.get("reason") or order.get("reason"), 500),
         "detail": text(own.get("detail") or manual.get("detail"), 1000),
         "step": text(own.get("step"), 80),
+        **_timed(own, status),
         "failed_step": failed_step,
         "way_out": WAYS.get(failed_step.split(" ")[0] if failed_step.startswith("service") else failed_step, ""),
         "steps": [mapping(step) for step in sequence(steps)],
@@ -125,6 +126,13 @@ def _state(
             return "starting" if starting else "done"
         return "handed over" if since_s is not None and since_s < HANDED_S_MAX else "unknown"
     return "waiting" if since_s is not None and since_s < TAKEN_S_MAX else "lost"
+
+
+def _timed(own: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """{elapsed_s, expected_s} of the step at which it is, {} when it is at none."""
+    running = status["running_switch"]
+    same = bool(own) and running.get("switch_id") == own.get("switch_id")
+    return {key: running[key] for key in ("elapsed_s", "expected_s") if key in running} if same else {}
 
 
 def _target(own: Mapping[str, Any], order: Mapping[str, Any], status: Mapping[str, Any]) -> str:

@@ -17,8 +17,10 @@ PAGES = (  # of the navigation: endpoint, text
     ("index", N_("Status")),
     ("switching", N_("Switching")),
     ("settings", N_("Settings")),
+    ("replication_page", N_("Replication")),
     ("history", N_("History")),
     ("log", N_("Logs")),
+    ("balancer", N_("Balancer")),
     ("rules", N_("Rules")),
     ("licence", N_("Licence")),
 )
@@ -27,11 +29,13 @@ PAGES = (  # of the navigation: endpoint, text
 def make_blueprint() -> Blueprint:
     """The blueprint ``ft_admin``, below ``<prefix>/admin``."""
     from . import (
+        balancer_page,
         history_page,
         licence_page,
         logs,
         maintenance,
         overview,
+        replication_page,
         rules_page,
         settings_history_page,
         settings_page,
@@ -48,9 +52,11 @@ def make_blueprint() -> Blueprint:
         *maintenance.ROUTES,
         *settings_page.ROUTES,
         *settings_history_page.ROUTES,
+        *replication_page.ROUTES,
         *history_page.ROUTES,
         *logs.ROUTES,
         *licence_page.ROUTES,
+        *balancer_page.ROUTES,
     )
     for route in routes:
         view = guarded(route.permission, route.view)

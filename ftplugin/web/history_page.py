@@ -37,6 +37,8 @@ KINDS = {
     "lease lost": N_("Lease lost"),
     "freeze": N_("Freeze"),
     "clock step": N_("Clock step"),
+    "two owners": N_("Two owners"),
+    "two owners over": N_("Two owners: over"),
 }
 OUTCOMES = {
     "done": N_("done"),

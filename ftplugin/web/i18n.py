@@ -62,6 +62,7 @@ WORDS = (
         N_("not known"),
     ),  # where the VIP leads
     *(N_("Server #1"), N_("Server #2"), N_("Error")),
+    N_("degraded"),  # of a health check, beside "ok" and "failed"
     *(N_("ok"), N_("failed"), N_("skipped"), N_("running")),  # of a step
     *(N_("order"), N_("heard"), N_("drained"), N_("switch"), N_("settings"), N_("services"), N_("lan")),  # pre-checks
     *(N_("pause"), N_("freeze"), N_("mode"), N_("time")),

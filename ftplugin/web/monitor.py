@@ -16,20 +16,27 @@ from ftplugin.core.terms import Designation
 from ftplugin.core.timing import Timing
 from ftplugin.extension import Portal, portal
 from ftplugin.standing import DRAIN
-from ftplugin.state import AGENT, HEALTH, agent_age_s, health_of, node_state
+from ftplugin.health import reading
+from ftplugin.state import AGENT, CONTENT, DAILY, agent_age_s, node_state
 from ftplugin.store.runtime import Snapshot
+
+from .allowed import barred
 
 MODES = ("NONE", "IPSWS", "FT")
 METHODS = ["GET", "HEAD", "OPTIONS"]
+QUESTIONS = {mode: f"monitor?mod={mode}" for mode in MODES}
 PLAIN_QUERIES = {f"mod={mode}": mode for mode in MODES}  # as balancers ask: parsing costs a tenth of the answer
 ASK_ENVIRON = "HTTP_" + protocol.ASK_HEADER.upper().replace("-", "_")
 OK, UNAVAILABLE = 200, 503
+SERVER_STATE = "HTTP_X_HAPROXY_SERVER_STATE"  # HAProxy's http-check send-state
+SERVER_STATE_CHARS_MAX = 100
 SWITCH = "switch"
 
 
 def make_blueprint() -> Blueprint:
     """The blueprint ``ft_monitor``."""
     blueprint = Blueprint("ft_monitor", __name__)
+    blueprint.before_request(barred)
     pages = {"monitor": monitor, "active": active, "standby": standby, "live": live, "ready": ready}
     for name, view in pages.items():
         blueprint.add_url_rule(f"/{name}", name, view, methods=METHODS, provide_automatic_options=False)
@@ -49,7 +56,7 @@ def mount_legacy(app: Flask) -> None:
     app.add_url_rule(
         "/<ft_legacy_monitor:path>",
         "ft_monitor_legacy",
-        lambda path: monitor(),
+        lambda path: barred() or monitor(),
         methods=METHODS,
         provide_automatic_options=False,
     )
@@ -65,20 +72,24 @@ def plain(body: str, status: int = OK) -> Response:
 def monitor() -> Response:
     """``?mod=NONE``, ``IPSWS`` or ``FT``; names and values in any letter case."""
     mode = PLAIN_QUERIES.get(request.environ.get("QUERY_STRING", "")) or _parsed_mode()
-    if mode == "NONE" and ASK_ENVIRON not in request.environ:
-        return plain("OK")
     if mode not in MODES:
         return plain(f"unknown mod: use one of {', '.join(MODES)}\n", 400)
     ft = portal()
+    if ASK_ENVIRON in request.environ:  # the peer's heartbeat, and no balancer
+        ft.probers.flush(ft.clock.now_s())
+    else:
+        _note_prober(ft, QUESTIONS[mode], flush=mode != "NONE")
+        if mode == "NONE":
+            return plain("OK")
     asked = read_ask(ft)
     if asked is None:
         if mode == "NONE":
             return plain("OK")
         if mode == "FT":
             return plain("ACTIVE" if _is_active(ft) else "STANDBY")
-        return plain(_health_body(ft, ft.runtime.snapshot((HEALTH,))))
+        return plain(_health_body(ft, ft.runtime.snapshot(reading.DOCUMENTS)))
     designation, asker, nonce = asked
-    snapshot = answer_snapshot(ft, (AGENT, HEALTH, SWITCH))
+    snapshot = answer_snapshot(ft, (AGENT, SWITCH, *reading.DOCUMENTS))
     ft.notice(snapshot.role, snapshot.documents.get(SWITCH))
     if mode == "IPSWS":
         body = _health_body(ft, snapshot)
@@ -88,6 +99,13 @@ def monitor() -> Response:
     del response.headers["Cache-Control"]
     sign_state(ft, response, designation, asker, nonce, snapshot)
     return response
+
+
+def _note_prober(ft: Portal, question: str, *, flush: bool = True) -> None:
+    """Who asks (``ftplugin.balancer.probers``). flush False: this question touches no Redis, not even beside the answer."""
+    environ = request.environ
+    seen_as = environ.get(SERVER_STATE, "")[:SERVER_STATE_CHARS_MAX]
+    ft.probers.note(environ.get("REMOTE_ADDR") or "", question, ft.clock.now_s(), seen_as, flush=flush)
 
 
 def _parsed_mode() -> str:
@@ -114,8 +132,8 @@ def read_ask(ft: Portal) -> tuple[Designation, Designation, str] | None:
 
 
 def answer_snapshot(ft: Portal, names: tuple[str, ...]) -> Snapshot:
-    """One round trip: keep a new challenge, read what the answer needs."""
-    return ft.runtime.snapshot(names, challenge=True)
+    """One round trip: keep a new challenge, read what the answer needs and what the node state says beside it."""
+    return ft.runtime.snapshot((*names, DAILY, CONTENT), challenge=True)
 
 
 def sign_state(
@@ -136,14 +154,7 @@ def sign_state(
 
 
 def _health_body(ft: Portal, snapshot: Snapshot) -> str:
-    health = health_of(
-        snapshot.documents.get(HEALTH),
-        answered=snapshot.role is not None,
-        interval_s=ft.settings.cached()[1].interval_s,
-        boot_id=ft.clock.boot_id,
-        now_s=ft.clock.now_s(),
-    )
-    return "IPSWS=OK" if health.ok else "\n".join(("IPSWS=KO", *health.failed))
+    return reading.of(ft, snapshot, ft.settings.cached()[1]).body
 
 
 def _is_active(ft: Portal) -> bool:
@@ -154,26 +165,30 @@ def _is_active(ft: Portal) -> bool:
 
 
 def active() -> Response:
+    _note_prober(portal(), "active")
     yes = _is_active(portal())
     return plain("ACTIVE" if yes else "STANDBY", OK if yes else UNAVAILABLE)
 
 
 def standby() -> Response:
+    _note_prober(portal(), "standby")
     yes = _is_active(portal())
     return plain("ACTIVE" if yes else "STANDBY", UNAVAILABLE if yes else OK)
 
 
 def live() -> Response:
+    _note_prober(portal(), "live", flush=False)
     return plain("OK")
 
 
 def ready() -> Response:
+    _note_prober(portal(), "ready")
     reasons = _not_ready(portal())
     return plain("\n".join(reasons) or "OK", UNAVAILABLE if reasons else OK)
 
 
 def _not_ready(ft: Portal) -> list[str]:
-    snapshot = ft.runtime.snapshot((AGENT, HEALTH, DRAIN))
+    snapshot = ft.runtime.snapshot((AGENT, DRAIN, *reading.DOCUMENTS))
     if snapshot.role is None:
         return ["the node's Redis did not answer"]
     _, settings = ft.settings.cached()

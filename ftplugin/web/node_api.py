@@ -22,7 +22,7 @@ from ftplugin.state import AGENT
 from ftplugin.switching.telling import PAUSE_TOPIC, is_newer
 from ftplugin.status.short import short_status
 
-from . import node_read
+from . import node_pair, node_read, replicate_api
 from .monitor import answer_snapshot, read_ask, sign_state
 
 STATUS = {"unreadable": 400, "unsigned": 403, "replayed": 403, "stale": 409, "unconfigured": 503, "unavailable": 503}
@@ -44,6 +44,8 @@ def make_blueprint() -> Blueprint:
     blueprint.add_url_rule("/status", "status", status, methods=["GET"])
     blueprint.add_url_rule("/command", "command", command, methods=["POST"])
     node_read.add_to(blueprint)
+    node_pair.add_to(blueprint)
+    replicate_api.add_to(blueprint)
     # Runs before any before_request function, also that of a CSRFProtect that was set up after this extension.
     blueprint.url_value_preprocessor(lambda endpoint, values: _exempt_from_csrf(blueprint))
     return blueprint
@@ -79,7 +81,8 @@ def status() -> Response:
 def command() -> Response:
     """One command: ``demote`` {epoch}; ``switch`` {target, expected_active, actor, reason, switch_id}; ``invite`` {epoch};
     ``release_hold``, ``acknowledge_freeze``, ``resume`` {actor}; ``pause`` {actor, reason, minutes};
-    pause and resume also have a ``revision``."""
+    pause and resume also have a ``revision``; ``settings`` {a settings document}; ``conflicts`` {list};
+    ``keys`` and those of a rotation (``ftplugin.pairing.rotation``)."""
     ft = portal()
     designation = ft.designation()
     if designation is None:
@@ -98,6 +101,10 @@ def command() -> Response:
             answer = _switch(ft, body)
         elif name in NOTICES:
             answer = _notice(ft, name, body)
+        elif name in replicate_api.COMMANDS:
+            answer = replicate_api.COMMANDS[name](ft, body)
+        elif name in node_pair.KEY_COMMANDS:
+            answer = node_pair.key_command(ft, name, body)
         else:
             raise protocol.ProtocolError("unreadable", f"unknown command {name[:50]!r}")
     except protocol.ProtocolError as error:

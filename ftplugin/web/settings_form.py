@@ -135,10 +135,19 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
                 N_("The lease of an active server ends that much earlier."),
                 N_("s"),
             ),
-            Row("cti_connect_s", N_("CTI connect time"), N_("Used for the delays that are shown."), N_("s")),
+            Row(
+                "cti_connect_s",
+                N_("CTI connect time"),
+                N_("Used, as the next two, for the delays that are shown, unless FT_SERVICES says how long a start takes."),
+                N_("s"),
+            ),
             Row("cti_ports", N_("CTI ports"), N_("200 ms each in the delays that are shown.")),
             Row("cti_devices", N_("CTI devices"), N_("200 ms each in the delays that are shown.")),
-            Row("daily_restart", N_("Daily restart time"), N_("Not in this version: leave it empty.")),
+            Row(
+                "daily_restart",
+                N_("Daily restart time"),
+                N_("HH:MM, local time; empty: none. Portal, then services; the standby server first."),
+            ),
         ),
     ),
     (

@@ -17,7 +17,7 @@ from ftplugin.extension import SOURCE, Portal, portal
 from ftplugin.preview import preview as preview_of
 from ftplugin.replication import replication_of
 from ftplugin.store.database import DatabaseUnreachable
-from ftplugin.store.settings_history import Revision, revision_of
+from ftplugin.store.settings_history import Revision, lost_settings, revision_of
 from ftplugin.store.settings_store import Conflict, Contradictions, WarningsNeedReason
 
 from .access import Route, actor_name
@@ -43,12 +43,29 @@ def settings() -> Response:
     ft = portal()
     revision, current = ft.settings.current()
     wanted = request.args.get("revision", "")
+    if conflict := request.args.get("conflict", "")[:64]:
+        return _lost(ft, conflict)
     if not wanted:
         return _page(ft, filled(current, revision))
     old = _old_revision(ft, wanted)
     if old is None:
         return _page(ft, filled(current, revision), 404, notice=_("There is no such revision of the settings."))
     return _page(ft, filled(old.settings, revision, current), loaded=old)
+
+
+def _lost(ft: Portal, conflict: str) -> Response:
+    """The form with an edit that gave way to one of the other server."""
+    revision, current = ft.settings.current()
+    try:
+        found = lost_settings(ft.database, conflict)
+    except (DatabaseUnreachable, SQLAlchemyError):
+        found = None
+    if found is None:
+        notice = _("This edit is not known here, or the database cannot be read now.")
+        return _page(ft, filled(current, revision), 404, notice=notice)
+    facts, values = found
+    names = {"revision": facts.get("revision"), "saved_wall_s": facts.get("saved_at"), "actor": facts.get("actor")}
+    return _page(ft, filled(values, revision, current), loaded=names)
 
 
 def replication() -> Response:
@@ -128,7 +145,7 @@ def _preview(ft: Portal, form: SettingsForm, code: int = 200) -> Response:
         "settings_preview.html",
         code,
         form=form,
-        found=preview_of(current, new, warnings),
+        found=preview_of(current, new, warnings, ft.config.services),
         draw=draw,
         event_text=event_text,
         faults=FAULTS,

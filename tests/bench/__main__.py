@@ -17,7 +17,7 @@ from demo.cluster import ProcessError, SetupError
 from .figures import RUNS, BenchError, Options
 from .report import command_line, keep, load_1min, now, show
 
-PARTS = ("failover", "switchover", "monitor", "page", "wire", "footprint", "core")
+PARTS = ("failover", "switchover", "monitor", "page", "standby", "wire", "footprint", "replicate", "core")
 
 
 def main(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ftplugin.core.diagnosis import Diagnosis as D
 from ftplugin.core.hysteresis import Memory
-from ftplugin.core.policy import PROMOTIONS, RULES, VETOES, Case, Rule
+from ftplugin.core.policy import C3, F1, F1_NOBODY, F1_STUCK, H1, PROMOTIONS, RULES, VETOES, Case, Rule
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, ProbeCause, Role, ServiceState, SplitStance
 from ftplugin.core.view import ClusterView, Probe, ServiceReading
@@ -56,7 +56,10 @@ def _changes(t: Ticks) -> dict[D, tuple[str, dict[str, Any]]]:
         D.STEADY: ("S0", {"peer": t.good(S, clear=False)}),
     }
     if t.role is S:
+        common[D.STEADY] = ("S0", {"peer": t.good(S), "votes": t.votes_of_peer(now)})
         return common | {
+            D.PEER_STUCK: ("F1", {"peer": t.good(S, clear=False), "can_fence": True}),
+            D.PEER_GAVE_UP: ("H1", {"peer": gave_up(t)}),
             D.NOBODY_ACTIVE: ("F1", {"peer": t.good(S)}),
             D.VIP_HERE: ("F2", {"peer": t.good(A), "vip": t.vip(SELF)}),
             D.FAILBACK_DUE: ("B1", {"peer": t.good(A)}),
@@ -67,6 +70,11 @@ def _changes(t: Ticks) -> dict[D, tuple[str, dict[str, Any]]]:
         D.PEER_STARTING: ("C2", {"peer": t.good(U)}),
         D.NOBODY_ACTIVE: ("C2", {"peer": t.good(S)}),
     }
+
+
+def gave_up(t: Ticks, *names: str, **changes: Any) -> Probe:
+    """The active peer says that it has given up a service, and its monitor is not OK."""
+    return t.good(A, given_up=names or ("cti",), healthy=False, **changes)
 
 
 def situations() -> Iterator[Situation]:
@@ -89,6 +97,7 @@ def ripe(t: Ticks) -> Memory:
         bad_streak=50,
         bad_since_s=t.now_s - 50,
         nobody_streak=50,
+        stuck_streak=50,
         vip_self_streak=50,
         own_ok_streak=50,
         own_ok_since_s=t.now_s - 50,
@@ -103,12 +112,10 @@ def _quiet(rule: Rule, me: Designation) -> Case:
     """A case in which no veto speaks."""
     chosen = settings()
     t = Ticks(me, S, chosen)
-    peer = (
-        t.silent()
-        if rule.id in ("F1", "C3") and rule.why != "nobody is active"
-        else t.good(S if rule.why == "nobody is active" else A)
-    )
-    view = t.view(peer=peer, order=t.order(expected=me.other) if rule.id == "M1" else None)
+    peer = t.silent() if rule in (F1, C3) else t.good(S if rule in (F1_NOBODY, F1_STUCK) else A)
+    peer = gave_up(t) if rule is H1 else peer
+    order = t.order(expected=me.other) if rule.id == "M1" else None
+    view = t.view(peer=peer, order=order, can_fence=rule is F1_STUCK)
     return Case(rule, view, ripe(t), chosen, t.timing)
 
 
@@ -138,7 +145,19 @@ def _frozen(switches: int) -> Callable[[Case], Case]:
     return lambda c: replace(c, memory=replace(c.memory, frozen=True), view=replace(c.view, switches=switches))
 
 
-_NO_STREAKS = {"bad_streak": 0, "nobody_streak": 0, "vip_self_streak": 0, "combined_streak": 0, "own_ok_streak": 0}
+def _both_miss(c: Case) -> Case:
+    peer = gave_up(Ticks(c.view.designation, S), failed=("axl",))
+    return replace(c, view=replace(c.view, peer=peer, failed=("disk", "axl")))
+
+
+_NO_STREAKS = {
+    "bad_streak": 0,
+    "nobody_streak": 0,
+    "stuck_streak": 0,
+    "vip_self_streak": 0,
+    "combined_streak": 0,
+    "own_ok_streak": 0,
+}
 ADVERSE: dict[str, Callable[[Case], Case]] = {
     "off": _set(enabled=False),
     "paused": _see(pause=PAUSE),
@@ -154,6 +173,9 @@ ADVERSE: dict[str, Callable[[Case], Case]] = {
     "frozen": _frozen(3),
     "frozen, twice the budget": _frozen(6),
     "manual hold": _see(manual_hold=True),
+    "a service given up here": _see(given_up=("scheduler",)),
+    "both miss the call manager": _both_miss,
+    "no fence command": _see(can_fence=False),
     "not stable yet": _set(failback_stable_s=600.0),
     "outside the hours": _see(in_failback_hours=False),
     "VIP unknown, VIP test on": _set(vip_test=True),

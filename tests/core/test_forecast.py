@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -164,6 +164,11 @@ def good_settings(draw: st.DrawFn) -> Settings:
 
 @examples(deadline=None)
 @given(good_settings(), st.sampled_from(Fault), st.sampled_from(PHASES))
+@example(
+    replace(PAIR, interval_s=4.0, timeout_s=3.65625, threshold=7, suspect_interval_s=0.2, release_delay_s=0.0),
+    Fault.CRASH,
+    0.65,
+)
 def test_what_is_left_out_changes_nothing_and_the_bounds_hold_for_any_set(
     settings: Settings, fault: Fault, phase: float
 ) -> None:

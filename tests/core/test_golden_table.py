@@ -17,7 +17,7 @@ from ftplugin.core.diagnosis import Diagnosis
 from ftplugin.core.policy import TABLE, VETOES, Rule
 from ftplugin.core.terms import Role, SplitStance
 
-from .cases import ADVERSE, PROMOTING, held_by
+from .cases import ADVERSE, DEAD, PROMOTING, held_by
 from .ticks import A, S, S1, S2, U, Ticks, settings
 
 GOLDEN = pathlib.Path(__file__).with_name("policy.golden.txt")
@@ -28,6 +28,7 @@ AXES = {
     "the peer says": tuple(SplitStance),
     "the peer's epoch is": ("lower", "higher"),
     "nobody active for": ("0 ticks", "N ticks"),
+    "given up here": ("no", "yes"),
 }
 
 
@@ -39,12 +40,11 @@ def rules_of(role: Role, diagnosis: Diagnosis) -> Iterator[tuple[str, Rule]]:
         return
     found: dict[tuple[str, ...], Rule] = {}
     for point in product(*AXES.values()):
-        me, stance, epoch, streak = point
+        me, stance, epoch, streak, given_up = point
         t = Ticks(S1 if me == S1 else S2, role)
         said = t.good(A if role is A else U, stance=stance, epoch=1 if epoch == "lower" else 9)
-        found[point] = row(
-            t.view(peer=said), replace(t.memory, nobody_streak=99 if streak == "N ticks" else 0), settings()
-        )
+        view = t.view(peer=said, services=DEAD, given_up=("cti",) if given_up == "yes" else ())
+        found[point] = row(view, replace(t.memory, nobody_streak=99 if streak == "N ticks" else 0), settings())
     matters = [
         i
         for i in range(len(AXES))

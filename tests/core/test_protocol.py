@@ -58,6 +58,9 @@ states = st.builds(
     settings_revision=st.integers(0, 10**6),
     version=st.from_regex(r"[0-9a-z.+-]{0,20}", fullmatch=True),
     wall_clock_s=milliseconds,
+    given_up=st.lists(st.sampled_from(["cti", "a~b", "x,y;z=1", "Zähler", "call manager"]), unique=True).map(tuple),
+    failed=st.lists(st.sampled_from(["axl", "tcp 2748", "%7E"]), unique=True).map(tuple),
+    restarting_s=milliseconds,
 )
 
 
@@ -288,3 +291,33 @@ def test_during_a_rotation_both_keys_are_valid_and_the_first_one_signs() -> None
 def test_missing_and_short_keys_are_named(keys: list[str]) -> None:
     with pytest.raises(ValueError, match="FT_SECRET_KEYS"):
         protocol.check_keys(keys)
+
+
+# --- what rides behind the version ----------------------------------------------------------------------------------
+
+
+def test_what_is_rarely_said_costs_nothing_while_there_is_nothing_to_say() -> None:
+    header = protocol.make_state(KEYS, STATE, NONCE, CHALLENGE)
+    assert "~1.0~" in header
+    said = protocol.make_state(KEYS, replace(STATE, given_up=("cti",), failed=("axl",)), NONCE, CHALLENGE)
+    assert "~1.0;g=cti;f=axl~" in said and len(said) - len(header) < 20
+
+
+def test_a_peer_of_an_older_version_says_none_of_it_and_one_of_a_newer_version_may_say_more() -> None:
+    old = protocol.make_state(KEYS, replace(STATE, version="0.9"), NONCE, CHALLENGE)
+    state, _ = protocol.read_state(KEYS, old, NONCE, S1)
+    assert (state.version, state.given_up, state.failed, state.restarting_s) == ("0.9", (), (), 0.0)
+    newer = protocol.make_state(KEYS, replace(STATE, version="2.0;q=9;g=cti"), NONCE, CHALLENGE)
+    state, _ = protocol.read_state(KEYS, newer, NONCE, S1)
+    assert (state.version, state.given_up) == ("2.0", ("cti",))
+
+
+def test_names_that_do_not_fit_are_left_out_whole_and_the_header_stays_short() -> None:
+    names = tuple(f"service number {n} with a long name ~~~~" for n in range(40))
+    header = protocol.make_state(KEYS, replace(STATE, given_up=names, failed=names, epoch=2**50), NONCE, CHALLENGE)
+    assert len(header) <= protocol.HEADER_CHARS_MAX
+    state, _ = protocol.read_state(KEYS, header, NONCE, S1)
+    assert state.given_up and set(state.given_up) < set(names) and state.failed == state.given_up
+    assert protocol.read_state(
+        KEYS, protocol.make_state(KEYS, replace(STATE, given_up=("x" * 500, "cti")), NONCE, CHALLENGE), NONCE, S1
+    )[0].given_up == ("cti",)

@@ -69,7 +69,7 @@ def test_a_lease_shorter_than_the_peer_s_word_warns_of_a_rebooting_reference_hos
         ({"failback_hours": "25-3"}, "failback_hours"),
         ({"failback_hours": "8:60-9"}, "failback_hours"),
         ({"daily_restart": "3"}, "daily_restart"),
-        ({"daily_restart": "03:30"}, "daily_restart"),
+        ({"daily_restart": "24:00"}, "daily_restart"),
     ],
 )
 def test_contradictions_are_errors_of_their_field(values: dict, field: str) -> None:
@@ -101,6 +101,7 @@ def test_rules_that_may_be_passed_warn(values: dict, field: str) -> None:
         {"witness": "[2001:db8::9]:6379", "lan_references": ["10.0.0.254", "tcp:10.0.0.253:22", "2001:db8::fe"]},
         {"failback_hours": "22-5"},
         {"failback_hours": "0-24"},
+        {"daily_restart": "03:30"},
     ],
 )
 def test_good_sets(values: dict) -> None:

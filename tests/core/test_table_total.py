@@ -20,7 +20,7 @@ from ftplugin.core.view import ClusterView, LanReading, NodeState, Probe, Servic
 from .cases import ADVERSE, DEAD, PROMOTING, Situation, held_by, quiet_refusals, ripe, situations
 from .ticks import A, LAN_DOWN, PAUSE, S1, S2, Ticks, acted, settings, vip_on
 
-SPEC_IDS = {"C0", "C1", "C2", "C3", "C4", "F1", "F2", "B1", "X1", "I1", "P1", "M1", "W1"}
+SPEC_IDS = {"C0", "C1", "C2", "C3", "C4", "F1", "F2", "B1", "X1", "I1", "P1", "M1", "W1", "H1"}
 SITUATIONS = list(situations())
 CAN_OCCUR = {(s.role, s.diagnosis) for s in SITUATIONS}
 
@@ -136,6 +136,7 @@ def test_every_veto_holds_something_back() -> None:
 
 maybe_age = st.one_of(st.none(), st.floats(0, 20))
 tri = st.sampled_from(Tri)
+names = st.sampled_from([(), ("cti",), ("axl", "cti")])
 
 
 @st.composite
@@ -153,6 +154,9 @@ def node_states(draw: st.DrawFn, designation: Designation) -> NodeState:
         enabled=draw(st.booleans()),
         manual_hold=draw(st.booleans()),
         switches=draw(st.integers(0, 8)),
+        healthy=draw(st.booleans()),
+        given_up=draw(names),
+        failed=draw(names),
     )
 
 
@@ -202,6 +206,14 @@ def views(draw: st.DrawFn) -> ClusterView:
         clock_stepped=draw(st.booleans()),
         in_failback_hours=draw(st.booleans()),
         invited=draw(st.booleans()),
+        given_up=draw(names),
+        failed=draw(names),
+        next_try_s=draw(st.one_of(st.none(), st.floats(990, 1010))),
+        handed=draw(names),
+        handed_s=draw(st.one_of(st.none(), st.floats(990, 1000))),
+        can_fence=draw(st.booleans()),
+        start_failed_epoch=draw(st.integers(0, 6)),
+        stuck=draw(st.sampled_from([(), ("cti is unknown",)])),
     )
 
 
@@ -212,6 +224,8 @@ memories = st.builds(
     bad_streak=counts,
     bad_since_s=times,
     nobody_streak=counts,
+    stuck_streak=counts,
+    taken=names,
     vip_self_streak=counts,
     combined_streak=counts,
     combined_since_s=times,
@@ -243,6 +257,11 @@ def test_any_view_gives_a_decision_that_keeps_the_promises(
         assert not view.drained
         assert decision.rule == "M1" or (enabled and view.pause is None and view.lan.up is Tri.YES)
         assert Action.PROMOTE_CONFIRMED in decision.actions or not (view.peer and view.peer.good)
+        if decision.rule == "H1":
+            said = view.peer_state
+            assert said is not None and view.self_healthy and not view.given_up and not view.manual_hold
+            assert set(said.given_up) - set(memory.taken), "once per fault"
+            assert not set(view.failed) & set(said.failed) and not decision.memory.frozen
     if view.role is A and view.superseded_by_epoch > view.epoch:
         assert decision.actions == (Action.DEMOTE,)
 

@@ -103,7 +103,7 @@ def test_a_refused_port_holds_the_start_and_says_who_has_it(cti: int, manager: i
 
     def refused() -> bool:
         other.call(op="heartbeat")
-        return "owned by server2" in order(cti, "/status")[1]["detail"]
+        return "waiting for release of port 7102 (held by server2" in order(cti, "/status")[1]["detail"]
 
     eventually(refused)
     assert order(cti, "/status")[1]["progress"] == 1

@@ -54,17 +54,17 @@ def test_the_peer_can_vote_answer_and_send_demote(port: int) -> None:
         designation=lambda: Designation.SERVER1,
         keys=Keys(),
         secret_keys=["0123456789abcdef"],
-        peer_user="peer",
-        peer_password="peer-password",
+        peer_login=lambda: {"username": "peer", "password": "peer-password"},
     )
     own = connect(f"redis://:own-password@127.0.0.1:{port}/0")
     assert channel.demote(4, "nonce-1234", 2.0)
-    assert own.llen(Keys().queue("switch")) == 1
+    assert own.llen(Keys().queue("agent")) == 1
     channel.answer("nonce-1234", 4, True, 1.0)
     assert own.get(Keys().word_prefix + "nonce-1234")
     channel.close()
     peer = connect(f"redis://peer:peer-password@127.0.0.1:{port}/0")
-    assert peer.eval("redis.call('HSET', KEYS[1], 'owner', 'x'); return 1", 1, Keys().vote) == 1
+    known = own.script_load("redis.call('HSET', KEYS[1], 'owner', 'x'); return 1")
+    assert peer.evalsha(known, 1, Keys().vote) == 1
 
 
 def test_the_peer_can_touch_neither_the_role_nor_the_tick_queue_nor_the_server(port: int) -> None:
@@ -73,6 +73,7 @@ def test_the_peer_can_touch_neither_the_role_nor_the_tick_queue_nor_the_server(p
         lambda: peer.hset(Keys().role, "role", "active"),
         lambda: peer.eval("return redis.call('HSET', KEYS[1], 'role', 'active')", 1, Keys().role),
         lambda: peer.lpush(Keys().queue("tick"), "x"),
+        lambda: peer.lpush(Keys().queue("switch"), "x"),
         lambda: peer.get(Keys().document("agent")),
         lambda: peer.flushall(),
         lambda: peer.config_set("maxmemory", 0),

@@ -134,11 +134,23 @@ def split_until_healed(site: Site, link: str) -> float:
         assert "until healed" in site.pair.browser(1).get("/ft/admin/status").text
     site.both_active_bound_s = float("inf")  # as printed: until healed; the time after that is measured here
     at_s = split(site, link)
+    alarmed(site)
     time.sleep(SPLIT_S)
     healed_s = site.heal()
     one_yields(site, healed_s)
+    eventually(lambda: not any(site.pair.status(n)["dual_owners"] for n in site.nodes), SLACK_S, "the alarm is over")
     site.thaw("balancer", "haproxy")
     return site.timeline.both_active_s(at_s).total_s
+
+
+def alarmed(site: Site) -> None:
+    """The call manager grants both what they ask for; each server says so on its page and in its log."""
+    for node, other in ((1, "server2"), (2, "server1")):
+        with site.on(node):
+            browser = site.pair.browser(node)
+            told = f"Alarm: two owners.</b> Service cti: port 7101, port 7102, port 7103: also owned by {other}"
+            eventually(lambda: told in browser.get("/ft/admin/status").text, SLACK_S, site.pair.story)
+        assert f"also owned by {other}" in site.pair.report(node)
 
 
 def one_yields(site: Site, since_s: float) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 ALL = ("tick", "switch", "guard", "portal", "redis", "service")
 RESTART_S = 0.6
+FLAP_S = 1.3
 
 
 def lan_cut(world: World, node: Node, lasts: float) -> None:
@@ -200,6 +201,44 @@ def switchover(world: World, node: Node, lasts: float) -> None:
         world.send(node, "switch", (order,))
 
 
+def service_dead(world: World, node: Node, lasts: float) -> None:
+    """The service dies and cannot be started for a while, in no role."""
+    if node.up:
+        node.dead_until = max(node.dead_until, world.now + lasts)
+        node.kill("service", None)
+
+
+def service_breaks(world: World, node: Node, lasts: float) -> None:
+    """The service runs well in standby, and dies as soon as it is to own."""
+    node.breaks_until = max(node.breaks_until, world.now + lasts)
+    if node.up and node.services[0].owns:
+        node.kill("service", None)
+
+
+def service_broken_both(world: World, node: Node, lasts: float) -> None:
+    for n in world.nodes.values():
+        service_breaks(world, n, lasts)
+
+
+def service_flaps(world: World, node: Node, lasts: float) -> None:
+    """It dies every few seconds and comes back by itself, owning nothing."""
+    until = world.now + lasts
+
+    def again() -> None:
+        if node.up and world.now < until and not node.processes["service"].frozen:
+            node.kill("service", FLAP_S)
+        if world.now < until:
+            world.kernel.at(world.now + 2 * FLAP_S, again)
+
+    again()
+
+
+def service_sticks(world: World, node: Node, lasts: float) -> None:
+    """The service obeys no demotion for a while."""
+    node.sticks_until = max(node.sticks_until, world.now + lasts)
+
+
+SERVICE_FAULTS = (service_dead, service_breaks, service_broken_both, service_flaps, service_sticks)
 FAULTS: tuple[Callable[[World, Node, float], None], ...] = (
     lan_cut, link_cut, one_way, witness_cut, witness_down, witness_wipe, gateway_reboot, loss, delay, crash, boot_both,
     freeze_node, freeze_process, freeze_worker_and_redis, kill_process, kill_agent, kill_all, redis_wipe, vip_moves, clock_step,
@@ -227,6 +266,21 @@ def plan(world: World, rng: random.Random, until: float, quiet_s: float) -> list
         fault, node = rng.choice(FAULTS), rng.choice(list(world.nodes.values()))
         planned.append((now, fault.__name__))
         world.kernel.at(now, lambda f=fault, n=node, d=lasts: _inject(world, f, n, d))  # type: ignore[misc]
+
+
+def plan_services(world: World, rng: random.Random, until: float, quiet_s: float) -> list[tuple[float, str]]:
+    """Faults of the services alone, beside the others, some longer than the watchdog's patience. ``rng`` is one of their
+    own, so that what else happens in a seed stays as it was without them."""
+    planned, now, interval_s = [], 8 * world.settings.interval_s, world.settings.interval_s
+    while True:
+        now += rng.expovariate(1 / (25 * interval_s))
+        lasts = rng.choice((1.0, 6.0, 20.0, 40.0)) * interval_s * rng.uniform(0.5, 1.5)
+        if now + lasts > until - quiet_s:
+            return planned
+        fault, node = rng.choice(SERVICE_FAULTS), rng.choice(list(world.nodes.values()))
+        planned.append((now, fault.__name__))
+        world.kernel.at(now, lambda f=fault, n=node, d=lasts: _inject(world, f, n, d))  # type: ignore[misc]
+        now += lasts
 
 
 def _inject(world: World, fault: Callable[[World, Node, float], None], node: Node, lasts: float) -> None:

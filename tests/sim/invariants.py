@@ -62,6 +62,12 @@ class Invariants:
             or node.processes["guard"].frozen
         )
 
+    def disobeys(self, node: Node) -> bool:
+        """A service that obeys no demotion: on a server that is cut off or silent nothing but a fence command against it
+        could help, and a silent one is not fenced. Beside one that answers nobody may own (5.5)."""
+        timing = self.world.timing
+        return self.world.now < node.sticks_until + timing.guard_poll_s + timing.stop_s + 0.3
+
     def on_own(self, node: Node, epoch: int) -> None:
         """A service of ``node`` is about to own: the peer's must not, whatever the roles say."""
         for other in self.owners():
@@ -70,6 +76,7 @@ class Invariants:
                 and not self.split_excused()
                 and not self.resumed_lately(other)
                 and not self.resumed_lately(node)
+                and not (self.disobeys(other) and node.promoted_by_time)
             ):
                 self.fail(f"I-A {node.designation} promotes its service while {other.designation} still owns")
 
@@ -123,6 +130,7 @@ class Invariants:
         peer = node.peer.redis.role
         owns = any(s.settle() and s.owns for s in node.peer.services) or node.peer.answers_active()
         confirmed = peer is not None and not owns and (peer.clear or peer.seen_epoch >= epoch)
+        node.promoted_by_time = not confirmed
         if confirmed or self.split_excused():
             return
         forced = any(v["rule"] == "M2" and v["epoch"] == epoch for v in node.disk.switches.values())
@@ -163,6 +171,7 @@ class Invariants:
         owns = any(s.settle() and s.owns for s in node.services) and node.runs("service")
         if (
             owns
+            and not self.disobeys(node)
             and not self.resumed_lately(node)
             and node.processes["guard"].alive
             and not node.processes["guard"].frozen
@@ -175,7 +184,8 @@ class Invariants:
         owners = self.owners()
         if len(owners) > 1:
             self.both_s += 0.05
-            if not self.split_excused() and not any(self.resumed_lately(n) for n in owners):
+            excused = any(self.resumed_lately(n) or (self.disobeys(n) and n.peer.promoted_by_time) for n in owners)
+            if not self.split_excused() and not excused:
                 self.fail("I-A both nodes own")
         for node in self.world.nodes.values():
             if node.up and not node.processes["tick"].frozen:

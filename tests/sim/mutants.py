@@ -17,7 +17,9 @@ import ftplugin.core.forced as core_forced
 import ftplugin.core.hysteresis as hysteresis
 import ftplugin.core.policy as policy
 import ftplugin.core.timing as timing
+import ftplugin.core.watchdog as watchdog
 import tests.sim.ports as sim_ports
+import workers.agent as agent
 import workers.collect as collect
 import workers.execute as execute
 import workers.forced as forced
@@ -126,6 +128,49 @@ def what_is_untold_is_told_later() -> None:
 def an_ended_pause_stays_ended() -> None:
     for seed in (1, 2, 3, 4):
         _told("pause_ordered_on_both_sides_of_a_cut", seed)
+
+
+def a_fault_is_handed_over_once() -> None:
+    """The first attempt is broken off after the old server has stopped; the second one must not come."""
+    for seed in (1, 2, 3):
+        _told("h1_broken_on_both_once_and_never_back", seed)
+    from tests.core.test_handover import test_once_for_each_fault as once
+
+    once()
+
+
+def a_service_given_up_on_both_stays_where_it_is() -> None:
+    for seed in (1, 2, 3):
+        _told("h1_broken_on_both_once_and_never_back", seed)
+
+
+def a_common_cause_moves_nothing() -> None:
+    _told("h1_third_party")
+
+
+def a_flapping_service_is_given_up() -> None:
+    _told("w1_status_flaps")
+
+
+def a_hanging_service_is_not_offered() -> None:
+    _told("w1_frozen_service_is_not_offered")
+
+
+def one_broken_service_keeps_no_server_from_its_role() -> None:
+    for seed in (1, 2, 3):
+        _told("h1_broken_on_both_once_and_never_back", seed)
+
+
+def who_could_not_start_lets_the_other_one_go_first() -> None:
+    _told("m1_target_cannot_start")
+
+
+def nobody_starts_beside_a_service_that_did_not_stop() -> None:
+    _told("f1_stop_failed_and_drained")
+
+
+def a_switchover_fences_nobody() -> None:
+    _told("f1_fence_command")
 
 
 def votes_are_released_last() -> None:
@@ -239,8 +284,14 @@ def _case(rule: policy.Rule, paused: bool = False, server2: bool = False) -> pol
     )
 
 
+def _power_off_unasked(self: Any, why: str) -> str:
+    self.confirmed = True
+    return why
+
+
 # --- the mutants -------------------------------------------------------------------------------------------------
 
+_judge = watchdog.judge
 _refusals, _advance, _seq_stopped = policy.refusals, hysteresis.advance, promotion.has_stopped
 _contact, _may, _state = lease_keeper.contact_s, lease_keeper.LeaseKeeper._may_renew, lease_keeper.lease_deadline_s
 
@@ -456,6 +507,56 @@ MUTANTS = (
     Mutant("nobody tells later", telling.Telling, "look", lambda self, view: None, what_is_untold_is_told_later),
     Mutant(
         "any notice counts", sim_ports, "is_newer", lambda known, command, revision: True, an_ended_pause_stays_ended
+    ),
+    Mutant(
+        "hands over twice for one fault", hysteresis, "_taken", lambda memory, view: (), a_fault_is_handed_over_once
+    ),
+    Mutant(
+        "hands over to a peer that gave up the same",
+        P.VETOES,
+        "given up",
+        lambda c: "",
+        a_service_given_up_on_both_stays_where_it_is,
+    ),
+    Mutant("a common cause is no veto", P.VETOES, "shared", lambda c: "", a_common_cause_moves_nothing),
+    Mutant(
+        "a fault ends with the first good look",
+        watchdog,
+        "judge",
+        lambda t, c, **k: _judge(watchdog.Trouble() if c is watchdog.Condition.WELL else t, c, **k),
+        a_flapping_service_is_given_up,
+    ),
+    Mutant(
+        "offers what it cannot stop", agent, "to_offer", lambda view: view.given_up, a_hanging_service_is_not_offered
+    ),
+    Mutant(
+        "a service that was given up fails the promotion",
+        promotion.Promotion,
+        "_spared",
+        lambda self: set(),
+        one_broken_service_keeps_no_server_from_its_role,
+    ),
+    Mutant(
+        "who could not start tries again first",
+        P.Case,
+        "deference",
+        property(lambda c: 0),
+        who_could_not_start_lets_the_other_one_go_first,
+    ),
+    Mutant(
+        "a service that did not stop is passed",
+        promotion,
+        "has_stopped",
+        lambda state, epoch: state.seen_epoch >= epoch and not state.is_active,
+    ),
+    Mutant(
+        "the fence command runs in any switch", promotion, "FENCING", ("F1", "C3", "M1"), a_switchover_fences_nobody
+    ),
+    Mutant(
+        "no fence command is needed beside a service that did not stop",
+        promotion.Promotion,
+        "_power_off",
+        _power_off_unasked,
     ),
     Mutant("lost lease is not noticed", diagnosis, "_active", lambda view, m, s, t: diagnosis.Diagnosis.STEADY),
 )

@@ -11,7 +11,7 @@ from ftplugin.core.terms import Phase, ProbeCause, Role, ServiceState, Tri, VipD
 from ftplugin.core.timing import HEDGES
 from ftplugin.core.view import LanReading, Probe, ServiceReading, VipReading, VoteReading
 from ftplugin.switching.telling import is_newer
-from workers.ports import Ports, Reply, Vote
+from workers.ports import Fenced, Ports, Reply, Vote
 
 from .world import Node, adopt_last, steps_of, unfinished
 
@@ -63,6 +63,8 @@ class SimPeer(_Base):
 
     def probe(self, limit_s: float, *, check_body: bool) -> Probe:
         probe = self._hedged(limit_s)
+        if check_body and probe.good and not self.node.peer.service_is_well():
+            probe = replace(probe, cause=ProbeCause.BODY)
         if probe.good:
             self.node.first_bad_end = None
         elif self.node.first_bad_end is None:
@@ -114,6 +116,8 @@ class SimPeer(_Base):
             if self.node.processes["portal"].alive:
                 self.kernel.sleep(limit_s)
             return Probe(started_s=began, ended_s=self.node.now_s(), cause=ProbeCause.TIMEOUT)
+        if answer.good and not self.node.service_is_well():
+            answer = replace(answer, cause=ProbeCause.BODY)
         return replace(answer, started_s=began, ended_s=self.node.now_s())
 
     def command(self, name: str, body: Any, limit_s: float) -> Reply:
@@ -565,8 +569,11 @@ class SimService(_Base):
         return self._reading()
 
     def restart(self, own: bool) -> ServiceReading:
+        process = self.node.processes["service"]
+        if process.alive and not process.frozen:  # restarted on purpose
+            self.node.kill("service", None)
         self.kernel.sleep(0.5)
-        if not self.node.processes["service"].alive:
+        if not self.node.processes["service"].alive and self.world.now >= self.node.dead_until:
             self.node.start("service")
         return self._reading()
 
@@ -640,6 +647,21 @@ class SimDispatch(_Base):
         self.world.kernel.check()
 
 
+class SimFence(_Base):
+    """A fence command that keeps its word: it powers the peer off, which boots again later."""
+
+    TAKES_S, BACK_S = 1.0, 15.0
+
+    def fence(self, target: Any, address: str, epoch: int, reason: str, alive: Any) -> Fenced:
+        self.kernel.sleep(self.TAKES_S)
+        peer = self.node.peer
+        self.world.tell(f"{self.node.designation} fences {target}, epoch {epoch}: {reason}")
+        if peer.up:
+            peer.crash()
+            self.world.kernel.at(self.world.now + self.BACK_S, lambda: None if peer.up else peer.boot())
+        return Fenced(done=True, detail="exit 0")
+
+
 class SimLog(_Base):
     def report(self, source: str, text: str) -> None:
         self.world.kernel.check()
@@ -664,6 +686,7 @@ def make_ports(node: Node, process: str) -> Ports:
         settings=SimSettings(node),
         dispatch=SimDispatch(node),
         log=SimLog(node),
+        fence=SimFence(node) if node.fences else None,
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ftplugin.core.settings import Settings
 from ftplugin.core.timing import worst_failover_s
 
-from .faults import plan
+from .faults import plan, plan_services
 from .invariants import Invariants, Violation
 from .world import S1, World
 
 TICKS_MIN = 200
 REVIEW_S = 0.05
+SERVICE_SHARE = 0.35  # of the seeds: services that break, and a watchdog that gives them up
+WINDOW_S = 15.0
 
 
 @dataclass
@@ -80,6 +82,12 @@ def run_seed(seed: int) -> Result:
     for designation, node in world.nodes.items():
         world.kernel.at(rng.uniform(0, 2 * settings.interval_s), node.boot)
     faults = plan(world, rng, until, quiet_s)
+    of_services = random.Random(f"services {seed}")
+    if of_services.random() < SERVICE_SHARE:
+        faults += plan_services(world, of_services, until, quiet_s)
+        for node in world.nodes.values():
+            node.config = replace(node.config, watchdog_restarts_max=2, watchdog_window_s=WINDOW_S)
+            node.fences = of_services.random() < 0.3
     vip_follower(world)
     result = Result(seed, faults=Counter(name for _, name in faults))
     return finish(world, until, result)

@@ -44,6 +44,7 @@ NODE_FAULTS = (
     "freeze_worker_and_redis",
     "redis_wipe",
 )
+SERVICE_WORDS = ("service_dead", "service_breaks", "service_flaps", "service_sticks")
 SITE_FAULTS = ("witness_down", "witness_wipe", "gateway_reboot")
 
 
@@ -133,6 +134,22 @@ class ScriptWorld(World):
         sick = check_body and answer.good and asked in self.checks_fail
         return replace(answer, cause=ProbeCause.BODY) if sick else answer
 
+    def miss(self, node: Node, name: str, lasts: float, *, once: bool = False) -> None:
+        """A check of something that both nodes share fails on ``node``, as its health document then says. once: the
+        checks stand still after that, and the document grows old."""
+        until = self.now + lasts
+
+        def publish() -> None:
+            if self.now >= until:
+                node.redis.documents.pop("health", None)
+                return
+            found = {"shared_failed": [name], "boot_id": node.boot_id, "checked_s": node.now_s()}
+            node.redis.documents["health"] = found
+            if not once:
+                self.kernel.at(min(until, self.now + 2.0), publish)
+
+        publish()
+
     def _step(self, node: Node, process: Process, step: str) -> None:
         wanted, back_s = self.crash_at.get(node.designation, ("", 0.0))
         if wanted and step.startswith(wanted):
@@ -203,7 +220,8 @@ def settings_of(options: dict[str, str]) -> Settings:
         service_stop_s=float(o.pop("stop", 0.3)),
         flap_budget=int(o.pop("budget", 1000)),
         rtt_ms=20,
-        portal_restart_s=1.0,
+        portal_restart_s=float(o.pop("portal_restart", 1)),
+        daily_restart=o.pop("daily", ""),
         release_delay_s=0.0,
         lan_references=("10.0.0.254",),
     )
@@ -217,7 +235,19 @@ class _Run:
 
     def __init__(self, scenario: Scenario, options: dict[str, str], seed: int) -> None:
         self.scenario, self.options, self.seed = scenario, options, seed
+        limits = {name: float(options.pop(name)) for name in ("restarts", "window", "silent") if name in options}
+        fencing = options.pop("fence", "")
+        portal_start = options.pop("portal_start", "")
         self.world = ScriptWorld(settings_of(options), seed)
+        for designation, node in self.world.nodes.items():
+            node.fences = fencing in (str(designation), "both")
+            node.config = replace(
+                node.config,
+                watchdog_restarts_max=int(limits.get("restarts", 1000)),
+                watchdog_window_s=limits.get("window", 600.0),
+                watchdog_silent_s=limits.get("silent", 600.0),
+            )
+        self.world.portal_start_s = float(portal_start) if portal_start else None
         self.world.vip_to = S1
         self.seen: Watching = self.world.invariants
         self.end = 0.0
@@ -297,6 +327,9 @@ class _Run:
         if name in NODE_FAULTS:
             for node in self._nodes(rest[0]):
                 getattr(faults, name)(world, node, lasts or 0.0)
+        elif name in SERVICE_WORDS:
+            for node in self._nodes(rest[0]):
+                getattr(faults, name)(world, node, lasts or 1e9)
         elif name in SITE_FAULTS:
             getattr(faults, name)(world, world.nodes[S1], lasts or 0.0)
         elif name in ("loss", "delay"):
@@ -352,6 +385,12 @@ class _Run:
             world.force(node, checked="checked" in rest)
         elif name == "crash_at":
             world.crash_at[node.designation] = (rest[1], lasts if lasts is not None else faults.RESTART_S)
+        elif name == "drain":
+            node.disk.standing["drain"] = {"owner": "admin", "reason": ""}
+        elif name == "service_mended":
+            node.dead_until = node.breaks_until = node.sticks_until = -1e9
+        elif name == "third_party":
+            world.miss(node, rest[1], lasts or 1e9, once="once" in rest)
         elif name in ("checks_fail", "monitor_wrong", "monitor_hangs"):
             these = getattr(world, name)
             these.add(node.designation)
@@ -417,10 +456,24 @@ class _Run:
                 return any(text in a for a in found_alarms), str(found_alarms)
             case ["log", who, text]:
                 return any(text in line and who in line for line in world.story), "no such line"
+            case ["given_up", who]:
+                names = [str(d) for d, n in world.nodes.items() if _given_up(n)]
+                found = "both" if len(names) == 2 else "".join(names) or "nobody"
+                return found == who, f"given up by {found}"
+            case ["orders", who, word, count]:
+                lines = [line for line in world.story if who in line and word in line]
+                return len(lines) == int(count), f"{len(lines)} lines with {word!r}"
             case ["paused", who]:
                 names = [str(d) for d, n in world.nodes.items() if "pause" in n.disk.standing]
                 found = "both" if len(names) == 2 else "".join(names) or "nobody"
                 return found == who, f"paused {found}"
+            case ["restarting", who]:
+                names = [str(d) for d, n in world.nodes.items() if (said := n.state()) and said.restarting_s > 0]
+                found = "both" if len(names) == 2 else "".join(names) or "nobody"
+                return found == who, f"restarting {found}"
+            case ["portal", who, ("up" | "down") as what]:
+                states = ["up" if node.runs("portal") else "down" for node in self._nodes(who)]
+                return all(state == what for state in states), f"portal {who} {', '.join(states)}"
             case ["hold", who]:
                 return self._nodes(who)[0].disk.hold, "no hold"
             case ["open", who]:
@@ -433,6 +486,11 @@ class _Run:
 
     def _report(self, text: str) -> str:
         return "\n".join([f"{self.scenario.name} (seed {self.seed}): {text}", *self.world.story[-60:]])
+
+
+def _given_up(node: Node) -> bool:
+    watch = node.redis.documents.get("watchdog", {}).get("watch", {})
+    return any(trouble["given_up_s"] is not None for trouble in watch.values())
 
 
 def _processes(text: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, Role, ServiceState, SplitStance
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import NodeState
-from ftplugin.state import lease_left_s
+from ftplugin.state import DAILY, lease_left_s, restarting_s
 from ftplugin.switching.telling import notice
 from workers.agent import Agent
 
@@ -72,12 +72,16 @@ class Service:
             self.state, self.since = ServiceState.STARTING, self.world.now
         self.epoch = epoch
         self.world.invariants.on_own(self.node, epoch)
+        if self.world.now < self.node.breaks_until:
+            self.node.kill("service", None)
         return True
 
     def demote(self, epoch: int) -> bool:
         if epoch < self.epoch:
             return False
         self.epoch = epoch
+        if self.world.now < self.node.sticks_until:
+            return True
         if self.state in (ServiceState.ACTIVE, ServiceState.STARTING):
             self.state, self.since = ServiceState.STOPPING, self.world.now
         return True
@@ -107,6 +111,7 @@ class Node:
         self.lan_steady: float | None = None
         self.lan_answers = False
         self.portal_seen: float | None = None
+        self.portal_begun_s: float | None = None
         self.wall_offset = 0.0
         self.boot_offset = 0.0
         self.thawed_at = self.stood_still_at = self.paused_until = -1e9
@@ -115,6 +120,10 @@ class Node:
         self.bad_since_decision: float | None = None
         self.voters_asked_s = 0.0
         self.hung_until = -1e9
+        # the service: cannot be started; dies as soon as it is to own; does not stop owning
+        self.dead_until = self.breaks_until = self.sticks_until = -1e9
+        self.promoted_by_time = False  # its last promotion passed a silent peer
+        self.fences = False  # has a fence command, which powers the peer off
         self.config = NodeConfig.of(
             {"FT_OWN_ADDRESS": ADDRESS[designation], "FT_SECRET_KEYS": [KEY], "FT_WATCHDOG_RESTARTS_MAX": 1000}
         )
@@ -246,7 +255,15 @@ class Node:
             manual_hold=bool(agent.get("manual_hold", False)),
             switches=int(agent.get("switches", 0)),
             settings_revision=1,
+            restarting_s=restarting_s(self.redis.documents.get(DAILY), self.boot_id, now),
+            healthy=bool(agent.get("healthy", False)),
+            given_up=tuple(agent.get("given_up", ())),
+            failed=tuple(agent.get("failed", ())),
         )
+
+    def service_is_well(self) -> bool:
+        """As the health check of the service sees it."""
+        return self.processes["service"].alive and not self.processes["service"].frozen
 
 
 class World:
@@ -260,6 +277,7 @@ class World:
         self.witness_up = bool(settings.witness)
         self.witness_vote: dict[str, Any] | None = None
         self.vip_to: Designation | None = None
+        self.portal_start_s: float | None = None  # None: nobody restarts a portal
         self.ticks = 0
         self.dark: dict[Designation, float] = {}
         self.rules: dict[str, int] = {}
@@ -350,6 +368,7 @@ class World:
 
     def launch(self, node: Node, name: str, process: Process) -> None:
         from .ports import guard_loop, make_ports
+        from .restarts import look_after_portal
 
         if name == "guard":
             self.kernel.spawn(process, lambda: guard_loop(node))
@@ -365,6 +384,8 @@ class World:
             process, lambda: self._every(lambda: self._look_around(node), lambda: self.timing.lan_period_s)
         )
         self.kernel.spawn(process, lambda: self._every(agent.watch_services, lambda: 1.0, self.random.random()))
+        if self.portal_start_s is not None:
+            look_after_portal(self, node, process, agent)
         if self.settings.vip_address:
             self.kernel.spawn(
                 process, lambda: self._every(agent.probe_vip, lambda: self.timing.interval_s, self.random.random())

@@ -1,60 +1,33 @@
 """The agent channel: demote(epoch) to the peer's own broker, its signed word back (spec 2, ChannelPort).
 
-It works while the peer's portal is dead. Celery's defaults hang for over 20 s on a peer that answers nothing
-(facts, Celery 9), so this file has its own small Celery application: no pool, no retries, short socket limits, an
-address instead of a name, and a connection of its own for each message. The whole send runs on a thread that is
-left behind at the limit; the socket limits end that thread soon after.
+It works while the peer's portal is dead. Celery's own way of sending hangs for over 20 s on a peer that answers nothing
+(facts, Celery 9) and would need more rights there, so the message is written here (``agent_message``) and pushed with
+one command: an address instead of a name, and a connection of its own for each message. The send runs on a thread that
+is left behind at the limit; its own limits end it then.
 """
 
 from __future__ import annotations
 
+import json
 import threading
-import urllib.parse
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import redis
-from celery import Celery
-from kombu.exceptions import KombuError
 
 from ftplugin import protocol
 from ftplugin.core.settings import Settings, SettingsError, parse_address
 from ftplugin.core.terms import Designation
-from ftplugin.store.keys import Keys
+from ftplugin.store.keys import AGENT_QUEUE, Keys
 
+from .agent_message import message
 from .deadline_redis import DeadlineRedis
-from .redis_votes import peer_redis_url
+from .redis_votes import Login, no_login, over_tls, peer_redis_url
 from .runner import DaemonPool
 
 SEND_S_MAX = 2.0  # spec 5.5
 SENDS_MAX = 4  # at most so many are left behind at once; a further one is refused
 OWN_LIMIT_S = 0.2
 WORD_CLEANUP_S = 300
-DEMOTE_TASK = "workers.demote"
-
-
-def make_app(broker: str, connect_s: float, socket_s: float) -> Celery:
-    """A Celery application that can only send, and gives up in time. Limits in seconds."""
-    app = Celery("ft-peer", broker=broker, set_as_current=False)
-    app.conf.update(
-        broker_pool_limit=None,
-        broker_connection_timeout=connect_s,
-        broker_connection_retry=False,
-        broker_connection_retry_on_startup=False,
-        task_publish_retry=False,
-        task_ignore_result=True,
-        result_backend=None,
-        broker_transport_options={
-            "socket_connect_timeout": connect_s,
-            "socket_timeout": socket_s,
-            "health_check_interval": 0,
-            "retry_on_timeout": False,
-            "max_retries": 0,
-            "interval_start": 0,
-            "interval_step": 0,
-            "interval_max": 0,
-        },
-    )
-    return app
 
 
 class AgentChannel:
@@ -71,18 +44,17 @@ class AgentChannel:
         designation: Callable[[], Designation],
         keys: Keys,
         secret_keys: Sequence[str],
-        peer_user: str = "",
-        peer_password: str = "",
+        peer_login: Login = no_login,
+        peer_tls: Mapping[str, str] | None = None,
         pool: DaemonPool | None = None,
     ) -> None:
-        self._settings, self._designation, self._keys, self._secrets = settings, designation, keys, tuple(secret_keys)
-        self._user, self._password = peer_user, peer_password
+        self._settings, self._designation, self._keys, self._secrets = settings, designation, keys, secret_keys
+        self._login, self._tls = peer_login, peer_tls
         self._pool = pool or DaemonPool()
         self._own = DeadlineRedis(own_url)
         self._lock = threading.Lock()
         self._sending = 0
-        self._app: tuple[tuple[str, float], Celery] | None = None
-        self._peer: tuple[str, DeadlineRedis] | None = None
+        self._peer: tuple[tuple[str, Mapping[str, Any]], DeadlineRedis] | None = None
 
     def demote(self, epoch: int, nonce: str, limit_s: float) -> bool:
         """True when the peer's broker took demote(epoch) within min(limit_s, 2) seconds."""
@@ -102,43 +74,26 @@ class AgentChannel:
             self._sending -= 1
 
     def _send(self, epoch: int, nonce: str, limit_s: float) -> bool:
+        client: DeadlineRedis | None = None
         try:
-            app = self._application(limit_s)
-            message = protocol.make_demote(self._secrets, self._designation(), epoch, nonce)
-            with app.connection_for_write() as connection:
-                app.send_task(
-                    DEMOTE_TASK,
-                    kwargs=message,
-                    queue=self._keys.queue("switch"),
-                    connection=connection,
-                    retry=False,
-                    ignore_result=True,
-                )
+            queue = self._keys.queue(AGENT_QUEUE)
+            demote = protocol.make_demote(self._secrets, self._designation(), epoch, nonce)
+            url, options = self._place()
+            client = DeadlineRedis(url, **options)
+            client.call(limit_s, "LPUSH", queue, json.dumps(message(demote, queue)))
             return True
-        except (redis.RedisError, OSError, SettingsError, KombuError):
+        except (redis.RedisError, OSError, SettingsError, protocol.ProtocolError):
             return False
+        finally:
+            if client is not None:
+                client.close()
 
-    def _application(self, limit_s: float) -> Celery:
-        broker = self._broker()
-        known = self._app
-        if known is not None and known[0] == (broker, limit_s):
-            return known[1]
-        if known is not None:
-            known[1].close()
-        app = make_app(broker, connect_s=max(0.05, limit_s / 2), socket_s=max(0.05, limit_s / 2))
-        self._app = ((broker, limit_s), app)
-        return app
-
-    def _peer_url(self) -> str:
+    def _place(self) -> tuple[str, dict[str, Any]]:
+        """(URL, options) of the peer's Redis, as they are now."""
         settings, peer = self._settings(), self._designation().other
-        return peer_redis_url(parse_address(f"{peer}_address", settings.address_of(peer)).host, settings.agent_port)
-
-    def _broker(self) -> str:
-        url = self._peer_url()
-        if not (self._user or self._password):
-            return url
-        login = ":".join(urllib.parse.quote(text, safe="") for text in (self._user, self._password))
-        return url.replace("redis://", f"redis://{login}@", 1)
+        host = parse_address(f"{peer}_address", settings.address_of(peer)).host
+        url = over_tls(peer_redis_url(host, settings.agent_port), self._tls)
+        return url, {**self._login(), **(self._tls or {})}
 
     def word(self, nonce: str) -> tuple[int, bool] | None:
         """(epoch, clear) if the peer's agent has answered this nonce; an unsigned word is no answer."""
@@ -152,20 +107,19 @@ class AgentChannel:
         """Put the own signed word into the peer's Redis; a peer that cannot be reached goes without."""
         word = protocol.make_word(self._secrets, self._designation(), nonce, epoch, clear)
         try:
-            peer = self._peer_redis(self._peer_url())
+            peer = self._peer_redis(*self._place())
             peer.call(limit_s, "SET", self._keys.word_prefix + nonce, word, "EX", WORD_CLEANUP_S)
         except (redis.RedisError, OSError, SettingsError):
             return
 
-    def _peer_redis(self, url: str) -> DeadlineRedis:
+    def _peer_redis(self, url: str, options: Mapping[str, Any]) -> DeadlineRedis:
         """One kept connection, to where the settings say the peer is now."""
         with self._lock:
             known = self._peer
-            if known is not None and known[0] == url:
+            if known is not None and known[0] == (url, options):
                 return known[1]
-            login: dict[str, Any] = {"username": self._user or None, "password": self._password or None}
-            client = DeadlineRedis(url, **login)
-            self._peer = (url, client)
+            client = DeadlineRedis(url, **options)
+            self._peer = ((url, options), client)
         if known is not None:
             known[1].close()
         return client

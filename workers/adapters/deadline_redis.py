@@ -18,6 +18,8 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.retry import Retry
 
+from ftplugin.tls import problem_within
+
 
 class _Limited:
     """Mixed into redis-py's connections: each step gets what is left of ``deadline_s``."""
@@ -56,7 +58,9 @@ class _Tcp(_Limited, Connection):
 
 
 class _Tls(_Limited, SSLConnection):
-    pass
+    def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+        sock.settimeout(self._left())  # redis-py leaves the handshake without a limit
+        return super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]
 
 
 class _Unix(_Limited, UnixDomainSocketConnection):
@@ -74,8 +78,12 @@ class Script:
 class DeadlineRedis:
     """One Redis, one connection, one command at a time; safe to share between threads."""
 
-    def __init__(self, url: str, **options: Any) -> None:
-        """url: as redis-py takes it, an address rather than a name (DNS is outside the limit)."""
+    def __init__(self, url: str, *, scripts: Sequence[Script] = (), **options: Any) -> None:
+        """url: as redis-py takes it, an address rather than a name (DNS is outside the limit).
+
+        scripts: kept known there for others, who may run them (EVALSHA) but none of their own (EVAL).
+        """
+        self._scripts, self._host = tuple(scripts), urlsplit(url).hostname or ""
         given = {**parse_url(url), **options}  # type: ignore[no-untyped-call]
         given.pop("connection_class", None)
         kind: Callable[..., Any] = {"rediss": _Tls, "unix": _Unix}.get(urlsplit(url).scheme, _Tcp)
@@ -101,13 +109,28 @@ class DeadlineRedis:
             try:
                 return self._ask(connection, "EVALSHA", script.sha, len(keys), *keys, *arguments)
             except redis.exceptions.NoScriptError:
+                self._load_scripts(connection)
+            try:
                 return self._ask(connection, "EVAL", script.text, len(keys), *keys, *arguments)
+            except redis.exceptions.NoPermissionError:  # we are the peer there; its own agent loads them
+                raise redis.ResponseError("its own agent has not loaded the vote's scripts since it started") from None
 
         return self._run(limit_s, run)
 
     def _ask(self, connection: Any, *command: Any) -> Any:
+        if not connection.is_connected and self._scripts:
+            connection.connect()
+            self._load_scripts(connection)
         connection.send_command(*command)
         return connection.read_response()
+
+    def _load_scripts(self, connection: Any) -> None:
+        """All in one round trip."""
+        if self._scripts:
+            commands = [("SCRIPT", "LOAD", script.text) for script in self._scripts]
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                connection.read_response()
 
     def _run(self, limit_s: float, run: Callable[[Any], Any]) -> Any:
         deadline_s = time.monotonic() + limit_s
@@ -124,9 +147,11 @@ class DeadlineRedis:
             except redis.TimeoutError:
                 connection.disconnect()
                 raise
-            except redis.ConnectionError:
+            except redis.ConnectionError as error:
                 connection.disconnect()
                 if not kept:
+                    if problem := problem_within(error, self._host):
+                        raise redis.ConnectionError(problem) from None
                     raise
                 return run(connection)
         finally:

@@ -108,7 +108,7 @@ class PeerHttp:
         pool: DaemonPool | None = None,
         ssl_context: ContextSource | None = None,
     ) -> None:
-        self._keys, self._designation, self._settings, self._clock = tuple(keys), designation, settings, clock
+        self._keys, self._designation, self._settings, self._clock = keys, designation, settings, clock
         self._peer_url, self._own_url, self._prefix = peer_url, own_url, url_prefix.rstrip("/")
         self._pool = pool or DaemonPool()
         self._peer, self._own, self._looks = (HttpClient(ssl_context) for _ in range(3))

@@ -144,6 +144,14 @@ class _Watch:
         return self.since_s
 
 
+SCRIPTS = (_READ, _LOCK, _OWN, _RENEW, _RELEASE)  # known to the own Redis, for the peer to run
+Login = Callable[[], Mapping[str, Any]]
+
+
+def no_login() -> Mapping[str, Any]:
+    return {}
+
+
 class RedisVotes:
     """VotesPort on the Redis of both nodes and, if set, the witness.
 
@@ -159,14 +167,17 @@ class RedisVotes:
         designation: Callable[[], Designation],
         keys: Keys,
         clock: Clock,
-        peer_user: str = "",
-        peer_password: str = "",
-        witness_password: str = "",
+        peer_login: Login = no_login,
+        witness_login: Login = no_login,
+        peer_tls: Mapping[str, str] | None = None,
+        witness_tls: Mapping[str, str] | None = None,
     ) -> None:
+        """peer_login, witness_login: redis-py's options, asked at each call, since 'ft pair' may change them. peer_tls,
+        witness_tls: options of TLS, None without it; then that Redis is never asked without it."""
         self._own_url, self._settings, self._designation, self._keys = own_url, settings, designation, keys
         self._clock = clock
-        self._peer_login = {"username": peer_user or None, "password": peer_password or None}
-        self._witness_login = {"password": witness_password or None}
+        self._peer_login, self._witness_login = peer_login, witness_login
+        self._peer_tls, self._witness_tls = peer_tls, witness_tls
         self._lock = threading.Lock()
         self._clients: dict[str, tuple[tuple[str, Mapping[str, Any]], DeadlineRedis]] = {}
         self._watches: dict[tuple[str, str], _Watch] = {}
@@ -236,7 +247,8 @@ class RedisVotes:
             known = self._clients.get(voter)
             if known is not None and known[0] == place:
                 return known[1]
-            client = DeadlineRedis(place[0], **place[1])
+            own = place[0] == self._own_url
+            client = DeadlineRedis(place[0], scripts=SCRIPTS if own else (), **place[1])
             self._clients[voter] = (place, client)
             for part in ("lease", "lock"):  # another Redis: what was watched says nothing of it
                 self._watches.pop((voter, part), None)
@@ -250,9 +262,12 @@ class RedisVotes:
         if voter == own:
             return self._own_url, {}
         if voter == WITNESS:
-            return f"redis://{settings.witness}/0", self._witness_login
+            return over_tls(f"redis://{settings.witness}/0", self._witness_tls), _options(
+                self._witness_login, self._witness_tls
+            )
         address = parse_address(f"{voter}_address", settings.address_of(Designation(voter)))
-        return peer_redis_url(address.host, settings.agent_port), self._peer_login
+        url = over_tls(peer_redis_url(address.host, settings.agent_port), self._peer_tls)
+        return url, _options(self._peer_login, self._peer_tls)
 
     def close(self) -> None:
         with self._lock:
@@ -260,6 +275,15 @@ class RedisVotes:
             self._clients.clear()
         for client in clients:
             client.close()
+
+
+def _options(login: Login, tls: Mapping[str, str] | None) -> dict[str, Any]:
+    return {**login(), **(tls or {})}
+
+
+def over_tls(url: str, tls: Mapping[str, str] | None) -> str:
+    """The URL of a Redis that is asked over TLS, where there are options of it."""
+    return url if tls is None else url.replace("redis://", "rediss://", 1)
 
 
 def peer_redis_url(host: str, port: int) -> str:

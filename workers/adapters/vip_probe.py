@@ -42,7 +42,7 @@ class VipProbe:
         pool: DaemonPool | None = None,
         ssl_context: ContextSource | None = None,
     ) -> None:
-        self._keys, self._settings, self._designation, self._clock = tuple(keys), settings, designation, clock
+        self._keys, self._settings, self._designation, self._clock = keys, settings, designation, clock
         self._target = url_prefix.rstrip("/") + "/monitor?mod=IPSWS"
         self._runner, self._client = SideBySide(pool), HttpClient(ssl_context)
 

@@ -34,9 +34,9 @@ def channel_to(port: int, own_url: str = "redis://127.0.0.1:1/0", **options: Any
     )
 
 
-def test_demote_arrives_in_the_switch_queue_signed_and_without_expiry(redis_process: RedisProcess) -> None:
+def test_demote_arrives_in_the_agent_queue_signed_and_without_expiry(redis_process: RedisProcess) -> None:
     assert channel_to(redis_process.port).demote(4, "nonce", 1.0)
-    raw = json.loads(str(redis_process.client().lpop(Keys().queue("switch"))))
+    raw = json.loads(str(redis_process.client().lpop(Keys().queue("agent"))))
     assert raw["headers"]["task"] == "workers.demote" and raw["headers"]["expires"] is None
     _, kwargs, _ = json.loads(base64.b64decode(raw["body"]))
     assert protocol.check_demote(KEYS, PEER, **kwargs) == 4
@@ -51,7 +51,7 @@ def test_send_fails_within_its_limit_and_leaves_nothing(case: str, make_redis: M
         port = {"refused": free_port(), "black hole": hole}.get(case, redis_process.port)
         if case == "frozen":
             redis_process.freeze()
-        channel = channel_to(port, peer_password=password, pool=pool)
+        channel = channel_to(port, peer_login=lambda: {"password": password or None}, pool=pool)
         counts = []
         for turn in range(6):
             started_s = time.monotonic()
@@ -66,7 +66,7 @@ def test_send_fails_within_its_limit_and_leaves_nothing(case: str, make_redis: M
 
 def test_right_password_with_special_characters(make_redis: Make) -> None:
     redis_process = make_redis("--requirepass", "p@ss/w:rd%")
-    assert channel_to(redis_process.port, peer_password="p@ss/w:rd%").demote(4, "n", 1.0)
+    assert channel_to(redis_process.port, peer_login=lambda: {"password": "p@ss/w:rd%"}).demote(4, "n", 1.0)
 
 
 def test_word_goes_to_the_asker_and_is_believed_only_when_signed(redis_process: RedisProcess) -> None:

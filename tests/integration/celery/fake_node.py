@@ -113,7 +113,9 @@ def make_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     settings = FileSettings(config.instance_dir / "settings.json")
     dead = config.instance_dir / "service-dead"
     service = SimpleNamespace(
-        name="cti", status=lambda: SimpleNamespace(state="dead" if dead.exists() else "standby", detail="gone")
+        name="cti",
+        status_limit_s=1.0,
+        status=lambda: SimpleNamespace(state="dead" if dead.exists() else "standby", detail="gone"),
     )
     return Parts(
         agent=FakeAgent(config, notes, settings, dispatch),

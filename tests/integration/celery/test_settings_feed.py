@@ -80,6 +80,7 @@ def test_a_database_of_an_older_version_gets_the_new_table(tmp_path: pathlib.Pat
     database.close()
     with sqlite3.connect(tmp_path / "ft.sqlite3") as link:
         link.execute("drop table ft_settings_both")
+        link.execute("drop table ft_alembic_version")  # an older version had none
     newer = SettingsStore(Database(str(database.url)), "10.0.0.1")
     assert newer.current()[0] == 1
     newer.acknowledged(1)

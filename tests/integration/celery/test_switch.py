@@ -33,8 +33,8 @@ def demote(sender: Any, /, **arguments: Any) -> None:
 def test_switch_task_shows_its_step_and_then_its_result(node: NodeProcesses, sender: Any) -> None:
     assert sender.node.dispatch.switch({"kind": "promote", "rule": "F1", "epoch": 2})
     wait_for("the order runs", lambda: node.calls("run_order"), 5)
-    keys = wait_for("its state", lambda: node.client.keys("celery-task-meta-*"), 5)
-    result = sender.AsyncResult(keys[0].removeprefix("celery-task-meta-"))
+    keys = wait_for("its state", lambda: node.client.keys("ft:celery-task-meta-*"), 5)
+    result = sender.AsyncResult(keys[0].removeprefix("ft:celery-task-meta-"))
     wait_for("the step", lambda: result.state == "PROGRESS", 5)
     assert result.info == {"step": "fence peer", "detail": "asking server2"}
     (node.folder / "order-may-end").touch()

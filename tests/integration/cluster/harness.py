@@ -75,10 +75,11 @@ class Watcher:
         self._thread.start()
 
     def _run(self) -> None:
+        path = f"{self._cluster.config.url_prefix}/monitor?mod=FT"
         while not self._stop.wait(0.02):
             for node in (1, 2):
                 asked_s = time.monotonic()
-                _, body = self._cluster.get(self._cluster.address(node), "/ft/monitor?mod=FT", 0.3)
+                _, body = self._cluster.get(self._cluster.address(node), path, 0.3)
                 sample = Sample(node=node, asked_s=asked_s, answered_s=time.monotonic(), word=body.strip())
                 self.samples.append(sample)
 
@@ -214,7 +215,8 @@ class Nodes:
         return time.monotonic() - start_s
 
     def overlaps(self) -> list[Overlap]:
-        return overlaps(read_history(self.cluster.history))
+        """Times at which both servers owned a port; a third owner that a test brings is none of theirs."""
+        return [o for o in overlaps(read_history(self.cluster.history)) if set(o.owners) == {"server1", "server2"}]
 
     def story(self) -> str:
         """Everything about now, for a failing test."""
@@ -257,7 +259,8 @@ class Nodes:
     def processes(self, node: int) -> Iterator[tuple[str, str]]:
         """(program, "running", "stopped" or "missing") of a node."""
         members = session_members(self.cluster.node(node).session)
-        for name in ("redis", "cti", "portal", "guard", "tick", "switch"):
+        own = () if self.cluster.config.instance else ("redis",)
+        for name in (*own, "cti", "portal", "guard", "tick", "switch"):
             state = members.get(self.pid(node, name), "")
             yield name, "missing" if not state else "stopped" if state == "T" else "running"
 

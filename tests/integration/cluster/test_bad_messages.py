@@ -17,7 +17,8 @@ import pytest
 from ftplugin import protocol
 from ftplugin.core.terms import Designation, ProbeCause
 from ftplugin.store.keys import Keys
-from workers.adapters.agent_channel import make_app
+from ftplugin.store.runtime import connect
+from workers.adapters.agent_message import message
 from workers.adapters.redis_votes import peer_redis_url
 
 from .harness import SLACK_S, Pair, eventually, nothing_for
@@ -34,8 +35,7 @@ class PeerVoice:
         config = pair.cluster.node_config(2)
         self.keys, self.address = config.secret_keys, pair.cluster.address(1)
         host, port = f"{pair.cluster.config.net}.11", pair.cluster.config.redis_port
-        login = f"{config.peer_redis_user}:{config.peer_redis_password}@"
-        self.app = make_app(peer_redis_url(host, port).replace("redis://", f"redis://{login}"), 1.0, 1.0)
+        self.redis = connect(peer_redis_url(host, port), 1.0, driver_info=None, **config.peer_login())
 
     def exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, object], str]:
         """(status, body, challenge) of one question that is signed as the peer's."""
@@ -59,10 +59,8 @@ class PeerVoice:
         return status, said.get("cause")
 
     def demote_message(self, **kwargs: object) -> None:
-        with self.app.connection_for_write() as connection:
-            self.app.send_task(
-                "workers.demote", kwargs=kwargs, queue=Keys().queue("switch"), connection=connection, retry=False
-            )
+        queue = Keys().queue("agent")
+        assert self.redis.lpush(queue, json.dumps(message(kwargs, queue)))
 
 
 @pytest.fixture
@@ -121,9 +119,10 @@ def test_replayed_demote_of_an_earlier_switch_over_the_agent_channel(pair: Pair,
 
 
 @pytest.mark.parametrize("garbage", [b"\x00\xff not JSON", b"[]", b'{"body": 7}'])
-def test_garbage_in_the_switch_queue(pair: Pair, garbage: bytes) -> None:
+@pytest.mark.parametrize("queue", ["switch", "agent"])
+def test_garbage_in_a_queue_of_the_switch_worker(pair: Pair, garbage: bytes, queue: str) -> None:
     worker = pair.cluster.node(1).pid("switch")
-    refused_and_unmoved(pair, lambda: check(pair.redis_of(1).lpush(Keys().queue("switch"), garbage)), "unreadable")
+    refused_and_unmoved(pair, lambda: check(pair.redis_of(1).lpush(Keys().queue(queue), garbage)), "unreadable")
     assert pair.cluster.node(1).pid("switch") == worker, "the worker went down"
 
 

@@ -101,3 +101,24 @@ def test_frozen_one_after_the_other_on_the_standby_node_nobody_notices(pair: Pai
         pair.wait_healthy(1)
     assert pair.watcher.words(1, begun_s) == ["ACTIVE"] and "ACTIVE" not in pair.watcher.words(2, begun_s)
     assert pair.status(1)["epoch"] == epoch
+
+
+def test_service_killed_again_and_again_is_given_up_and_the_role_goes_over_once(pair: Pair) -> None:
+    """§6.3.4.1: found within one watchdog interval and back in its role; past its restarts the other server has it (H1)."""
+    killed_s = time.monotonic()
+    pair.kill_and_wait(1, "cti")
+    eventually(lambda: pair.active_on(1), pair.start_s + SLACK_S, pair.story)
+    assert "ACTIVE" not in pair.watcher.words(2, killed_s), "the peer noticed"
+
+    def killed() -> bool:
+        if pair.cluster.active() == ["server1"] and pair.cluster.cti_status(1):
+            pair.cluster.kill(1, "cti")
+        return pair.active_on(2)
+
+    eventually(killed, 30 + pair.start_s + SLACK_S, pair.story)
+    pair.wait_healthy(2)
+    assert [(s["rule"], s["outcome"]) for s in pair.journal(2, 1)] == [("H1", "done")], pair.story()
+    assert "given up" in pair.report(1) and pair.overlaps() == []
+    pair.ticks_pass(3)
+    assert pair.healthy(2), pair.problems(2)
+    assert pair.watcher.words(2, killed_s) == ["STANDBY", "ACTIVE"], "the role moved more than once"

@@ -89,6 +89,9 @@ def test_failback_by_itself_after_server1_is_healthy_again(pair: Pair) -> None:
     pair.wait_live(pair.save(2, {"failback": True}))
     pair.stop_node(1)
     pair.wait_active(2, pair.failover_bound_s() + SLACK_S)
+    eventually(lambda: pair.status(2)["measured_switch"].get("rule") == "F1", SLACK_S, pair.story)
+    delay_s, hold_s = pair.status(2)["measured_switch"]["delay_s"], pair.timing.hold_s
+    assert hold_s <= delay_s <= pair.failover_bound_s() + SLACK_S, "from the last heartbeat that heard it as active"
     back_s = time.monotonic()
     pair.start(1)
     pair.wait_active(1, 3 * pair.failover_bound_s() + SLACK_S)

@@ -31,6 +31,7 @@ show)
   for property in $properties; do
     case "$property" in
     LoadState) value=$load ;;
+    WantedBy) value=$(cat "$folder/wanted_by" 2>/dev/null) ;;
     UnitFileState) value=$(cat "$folder/file_state" 2>/dev/null || echo disabled) ;;
     ActiveState) value=$active ;;
     SubState) value=$sub ;;
@@ -54,6 +55,9 @@ stop)
   [ "$load" = loaded ] || die 5 "Failed to stop $unit: Unit $unit not loaded."
   if runs; then kill -TERM "-$pid"; while runs; do sleep 0.05; done; fi
   rm -f "$folder/pid" "$folder/failed" ;;
+reset-failed)
+  [ "$load" = loaded ] || die 1 "Failed to reset failed state of unit $unit: Unit $unit not loaded."
+  rm -f "$folder/failed" ;;
 kill)
   runs || die 1 "Failed to kill unit $unit: No such process"
   kill "-$signal" "-$pid" ;;

@@ -17,6 +17,7 @@ from tests.lab.lan import Lan, missing
 from workers.adapters.services import build
 
 from .conftest import becomes, needs_agents
+from .test_examples import example
 
 pytestmark = [pytest.mark.lab, needs_agents]
 
@@ -37,8 +38,8 @@ def service_on(lan: Lan, host: str, folder: pathlib.Path, monkeypatch: Any) -> A
     """The controller of a host; what its agent keeps is apart from the other host's."""
     (folder / host).mkdir()
     monkeypatch.setenv("HA_RSCTMP", str(folder / host))
-    params = {"ip": ADDRESS, "cidr_netmask": 32, "nic": "eth0", "arp_interval": 50, "arp_count": 3}
-    table = {"name": "vip", "kind": "ocf", "agent": "ocf:heartbeat:IPaddr2", "params": params}
+    table = example("vip", {"10.0.0.100": ADDRESS})
+    table["params"] |= {"arp_interval": 50, "arp_count": 3}  # of the page's table: less to wait for
     with lan.inside(host):
         return build([table | {"start_limit_s": 20.0, "stop_limit_s": 5.0}], folder / host)[0]
 

@@ -18,6 +18,15 @@ from .conftest import META, Agent, alive, becomes, needs_agents
 # --- what an agent is told
 
 
+@pytest.mark.parametrize("word, heard", [("Yes", "yes"), (" On ", "on"), (True, "true"), ("FALSE", "false")])
+def test_agent_hears_true_and_false_in_words_that_it_knows(agent: Agent, word: Any, heard: str) -> None:
+    """The agents' own shell knows "yes" and "YES": to it "Yes" means no."""
+    service = agent.service(params={"folder": str(agent.folder), "fast": word, "manner": "a"})
+    service.status()
+    assert agent.environ("monitor")["OCF_RESKEY_fast"] == heard
+    assert agent.environ("monitor")["OCF_RESKEY_folder"] == str(agent.folder), "a text stays as it is"
+
+
 def test_agent_gets_its_parameters_and_the_words_of_the_standard_and_no_secret(agent: Agent, monkeypatch: Any) -> None:
     monkeypatch.setenv("FT_SECRET_KEYS", '["secret"]')
     monkeypatch.setenv("OCF_RESKEY_fast", "true")

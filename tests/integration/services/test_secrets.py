@@ -10,7 +10,14 @@ from ftplugin.logs.secrets_out import Cleaner, shown_config
 
 TABLES: list[dict[str, Any]] = [
     {"name": "db", "kind": "ocf", "agent": "ocf:heartbeat:mysql", "params": {"replication_passwd": "hunter22"}},
-    {"name": "beat", "kind": "supervisord", "program": "beat", "url": "unix:///s", "user": "ft", "password": "pa55word"},
+    {
+        "name": "beat",
+        "kind": "supervisord",
+        "program": "beat",
+        "url": "unix:///s",
+        "user": "ft",
+        "password": "pa55word",
+    },
 ]
 
 

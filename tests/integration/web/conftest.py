@@ -203,7 +203,12 @@ def site(make_site: MakeSite) -> Site:
 def served(site: Site) -> Iterator[tuple[Site, str, int]]:
     """The portal under waitress: (site, host, port)."""
     server = create_server(site.app, host="127.0.0.1", port=0, threads=4, ident=None)
-    thread = threading.Thread(target=server.run, daemon=True)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # its socket is closed under it at the end
+            server.run()
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     yield site, "127.0.0.1", server.effective_port
     server.close()

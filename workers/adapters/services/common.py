@@ -21,6 +21,8 @@ class Common:
     start_file: where this node's processes share what they know of it, see start_file.py; None when there is but one.
     ask_outside: whether agents, systemd and supervisord may be asked now if what the table names exists. The guard does
     not ask: it must run, and demote the rest, though one agent is broken.
+    prefix: FT_PREFIX, of several instances on this server: what is named by the service alone must have it too.
+    at_boot: it may start by itself at boot, as the portal does, which runs on both servers.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Common:
     status_limit_s: float
     start_file: pathlib.Path | None = None
     ask_outside: bool = True
+    prefix: str = ""
+    at_boot: bool = False
 
 
 class Service(Protocol):

@@ -5,6 +5,7 @@
     POST /renew   {"epoch", "lease_s"}   the lease was renewed
     POST /restart                        starts afresh and owns nothing until it is promoted
     GET  /status  {"state", "progress", "total", "epoch", "detail"}; state: standby, starting, active, stopping
+                  and, if it can tell, {"waiting_s", "also_owned": {what: owner}}; see docs/services.md
 
 A command under a lower epoch than the service has seen is refused with 409. Every answer may carry the status
 document.
@@ -13,6 +14,7 @@ document.
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any, Mapping
 from urllib.parse import urlsplit
@@ -26,6 +28,8 @@ from .common import Common
 POLL_S = 0.03
 BYTES_MAX = 65_536
 DETAIL_CHARS_MAX = 300
+WAITING_S_MAX = 86_400.0
+ALSO_OWNED_MAX, WORD_CHARS_MAX = 500, 80
 
 _STATES = {
     "standby": ServiceState.STANDBY,
@@ -132,6 +136,8 @@ class HttpService:
             progress=_count(document, "progress"),
             total=_count(document, "total"),
             detail=detail,
+            waiting_s=_waiting_s(document) if state is ServiceState.STARTING else None,
+            also_owned=_also_owned(document) if state is not ServiceState.UNKNOWN else None,
         )
 
 
@@ -151,3 +157,24 @@ def _has_state(answer: Answer) -> bool:
 def _count(document: Mapping[str, Any], key: str) -> int:
     value = document.get(key, 0)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _waiting_s(document: Mapping[str, Any]) -> float | None:
+    value = document.get("waiting_s")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return min(max(0.0, float(value)), WAITING_S_MAX)
+
+
+def _also_owned(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None:
+    """(what, owner) of everything that another owns too; None: the service does not say, or not in this form."""
+    value = document.get("also_owned")
+    if not isinstance(value, dict):
+        return None
+    found = [(what, owner) for what, owner in value.items() if what and isinstance(owner, str) and owner]
+    return tuple((_word(what), _word(owner)) for what, owner in found[:ALSO_OWNED_MAX])
+
+
+def _word(text: str) -> str:
+    """One line for log and page."""
+    return "".join(c if c.isprintable() else " " for c in text)[:WORD_CHARS_MAX]

@@ -83,11 +83,13 @@ class OcfService(ProgramService):
                 f"check_level: must be a whole number, 0 for the agent's plain monitor (got {check_level!r})"
             )
         super().__init__(common)
+        # agents name their state files by it, in a folder that all instances on this server share
+        self._resource = f"{common.prefix}-{common.name}" if common.prefix else common.name
         self.promotable = False
         try:
-            meta = ocf_agent.read(self._agent, common.name)
+            meta = ocf_agent.read(self._agent, self._resource)
             self.promotable = meta.promotable
-            ocf_agent.check(self._agent, meta, texts, check_level)
+            texts = ocf_agent.check(self._agent, meta, texts, check_level)
         except ValueError as error:
             if common.ask_outside:
                 raise
@@ -124,7 +126,7 @@ class OcfService(ProgramService):
         given = super()._environ(action)
         told = {key: given[key] for key in ("FT_EPOCH", "FT_LEASE_S")}
         clone = CLONE if self.promotable else {}
-        return self._agent.environ(self.name) | told | clone | own | self._variables
+        return self._agent.environ(self._resource) | told | clone | own | self._variables
 
     def _give_up(self, deadline_s: float) -> Ended:
         if not self.promotable:

@@ -59,7 +59,7 @@ class Agent:
         return f"{self.root}/resource.d/{self.provider}/{self.type}"
 
     def environ(self, instance: str) -> dict[str, str]:
-        """What every action gets; ``instance`` is the service's name."""
+        """What every action gets; ``instance`` names the resource on this server."""
         found = clean_environ()
         mine = [word for word in found if word.startswith("OCF_")]  # of whoever started this process
         for word in mine:
@@ -163,8 +163,9 @@ def settings_of(params: Any) -> dict[str, str]:
     return texts
 
 
-def check(agent: Agent, meta: MetaData, texts: Mapping[str, str], check_level: Any) -> None:
-    """Hold a table against the agent's own meta-data. Raises ValueError naming the field."""
+def check(agent: Agent, meta: MetaData, texts: Mapping[str, str], check_level: Any) -> dict[str, str]:
+    """Hold a table against the agent's own meta-data; ``texts`` as the agent reads them. Raises ValueError naming the field."""
+    read_as = dict(texts)
     for name, text in texts.items():
         parameter = meta.parameters.get(name)
         if parameter is None:
@@ -172,12 +173,15 @@ def check(agent: Agent, meta: MetaData, texts: Mapping[str, str], check_level: A
             raise ValueError(f"params.{name}: is no parameter of {agent.type}; they are {known} (got {text!r})")
         if problem := _problem(parameter, text):
             raise ValueError(f"params.{name}: {problem} (got {text!r})")
+        if parameter.kind in ("integer", "boolean"):
+            read_as[name] = text.strip().lower()  # to an agent "Yes" is false
     for parameter in meta.parameters.values():
         if parameter.required and not texts.get(parameter.name):
             raise ValueError(f"params.{parameter.name}: is missing; {agent.type} requires it")
     if check_level not in meta.depths:
         levels = ", ".join(map(str, sorted(meta.depths)))
         raise ValueError(f"check_level: {agent.type} has monitors of depth {levels} (got {check_level!r})")
+    return read_as
 
 
 def _problem(parameter: Parameter, text: str) -> str:

@@ -137,9 +137,9 @@ class SupervisordService:
         self._lock = threading.Lock()
         self._epoch = 0
         if common.ask_outside:
-            self._check()
+            self._check(common.at_boot)
 
-    def _check(self) -> None:
+    def _check(self, at_boot: bool) -> None:
         """Raises ValueError when supervisord cannot control this program. No answer is no verdict."""
         try:
             found = self._supervisor.call("getAllConfigInfo", limit_s=ASK_LIMIT_S)
@@ -153,7 +153,7 @@ class SupervisordService:
             there = ", ".join(sorted(names)) or "none"
             raise ValueError(f"program: supervisord has no {self._program!r}; its programs are {there}")
         section = f"of [program:{entry.get('name')}]"
-        if entry.get("autostart"):
+        if entry.get("autostart") and not at_boot:
             raise ValueError(f"program: set autostart=false {section}: else it starts at boot on both servers")
         if not entry.get("killasgroup"):
             raise ValueError(f"program: set killasgroup=true {section}: else its children outlive a stop")
@@ -221,9 +221,7 @@ class SupervisordService:
         while (left_s := deadline_s - time.monotonic()) > 0:
             try:
                 if not taken:
-                    self._supervisor.call(
-                        "stopProcess", self._program, False, limit_s=min(left_s, self.status_limit_s)
-                    )
+                    self._supervisor.call("stopProcess", self._program, False, limit_s=min(left_s, self.status_limit_s))
                     taken = True
             except xmlrpc.client.Fault as fault:
                 taken = fault.faultCode == NOT_RUNNING

@@ -24,8 +24,19 @@ STOP_SHARE = 0.7  # of the stop limit; what is left is for killing
 NAME_CHARS_MAX = 255
 DOCUMENT_BYTES = 8192
 TYPES = ("service", "target", "socket", "timer", "mount", "path")
-PROPERTIES = ("LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "TasksCurrent", "LoadError")
+PROPERTIES = (
+    "LoadState",
+    "UnitFileState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "TasksCurrent",
+    "LoadError",
+    "WantedBy",
+)
 BOOT_STATES = ("enabled", "enabled-runtime")
+# systemd's limit of starts is against loops; a start by order is no loop, and must not fail because of earlier crashes
+START = 'systemctl --no-ask-password reset-failed "$1" 2>/dev/null; exec systemctl --no-ask-password start "$1"'
 _UNIT = re.compile(rf"[A-Za-z0-9:_.\\-][A-Za-z0-9:_.\\@-]*\.({'|'.join(TYPES)})", re.ASCII)  # systemd.unit(5)
 
 _log = logging.getLogger(__name__)
@@ -47,9 +58,9 @@ class SystemdService(ProgramService):
         super().__init__(common)
         self._unit = unit
         if common.ask_outside:
-            self._check()
+            self._check(common.at_boot)
 
-    def _check(self) -> None:
+    def _check(self, at_boot: bool) -> None:
         """Raises ValueError when systemd says that this unit cannot be controlled. No answer is no verdict."""
         known, problem = self._show(ASK_LIMIT_S)
         if problem:
@@ -63,12 +74,15 @@ class SystemdService(ProgramService):
         if load != "loaded":
             why = known.get("LoadError", "").strip('" ')
             raise ValueError(f"unit: {self._unit!r} is {load or 'not loaded'}: {why or 'see systemctl status'}")
-        if known.get("UnitFileState") in BOOT_STATES:
+        if known.get("UnitFileState") in BOOT_STATES and not at_boot:
             way = f"run systemctl disable {self._unit}"
             raise ValueError(f"unit: {self._unit!r} is enabled, so it would start at boot on both servers: {way}")
+        if known.get("UnitFileState") == "generated" and known.get("WantedBy") and not at_boot:
+            way = f"run update-rc.d {self._unit.partition('.')[0]} disable, then systemctl daemon-reload"
+            raise ValueError(f"unit: {self._unit!r} is an init script that starts at boot on both servers: {way}")
 
     def _start_argv(self) -> Sequence[str]:
-        return ("systemctl", "--no-ask-password", "start", self._unit)
+        return ("/bin/sh", "-c", START, "start", self._unit)
 
     def _give_up(self, deadline_s: float) -> Ended:
         left_s = deadline_s - time.monotonic()
@@ -76,7 +90,9 @@ class SystemdService(ProgramService):
         if ended.code is not None:
             return ended
         _log.error("service %s: %s did not stop in time (%s); killing it", self.name, self._unit, ended.output)
-        killed = self._run(("systemctl", "kill", "--signal=SIGKILL", self._unit), deadline_s - time.monotonic())
+        killed = self._run(
+            ("systemctl", "--no-ask-password", "kill", "--signal=SIGKILL", self._unit), deadline_s - time.monotonic()
+        )
         while time.monotonic() < deadline_s:
             if self._ask(deadline_s - time.monotonic()).state in (ServiceState.STANDBY, ServiceState.DEAD):
                 return Ended(code=0, output="killed")

@@ -12,6 +12,7 @@ from typing import Any, Mapping, Sequence
 from urllib.parse import quote
 
 from ftplugin.config import STOP_LIMIT_S
+from ftplugin.core import start
 
 from . import foreign
 from .command import CommandService
@@ -23,7 +24,8 @@ from .systemd import SystemdService
 
 START_LIMIT_S, STATUS_LIMIT_S = 60.0, 2.0
 LIMIT_S_MAX = 3600.0
-COMMON = ("name", "kind", "after", "start_limit_s", "stop_limit_s", "status_limit_s")
+LIMITS = ("start_limit_s", "stop_limit_s", "status_limit_s")
+COMMON = ("name", "kind", "after", *LIMITS, *start.KEYS)
 KINDS: dict[str, Any] = {
     "http": HttpService,
     "command": CommandService,
@@ -42,8 +44,8 @@ def build(
 ) -> list[Service]:
     """Controllers in the order of promotion: that of ``tables``, each behind what it is to start after.
 
-    instance_dir: where controllers keep what this node's processes must share, by ``prefix`` of the instance; with None
-    each process knows only its own starts. ask_outside: see ``Common``. Raises ServiceError.
+    instance_dir: where controllers keep what this node's processes must share; with None each process knows only its own
+    starts. prefix, ask_outside: see ``Common``. Raises ServiceError.
     """
     names: list[str] = []
     for index, table in enumerate(tables, start=1):
@@ -57,9 +59,7 @@ def build(
             raise ServiceError(f"{where}.name: {name!r} is taken: give each service its own name")
         names.append(name)
     order = _order(tables, names)
-    made = [
-        _build_one(f"FT_SERVICES[{i}]", t, instance_dir, prefix, ask_outside) for i, t in enumerate(tables, start=1)
-    ]
+    made = [build_one(f"FT_SERVICES[{i}]", t, instance_dir, prefix, ask_outside) for i, t in enumerate(tables, start=1)]
     return [made[number] for number in order]
 
 
@@ -95,9 +95,17 @@ def _circle(names: Sequence[str], before: Sequence[set[int]], done: set[int]) ->
     return f"FT_SERVICES[{circle[0] + 1}].after: nothing could start, {told}: take one of them out"
 
 
-def _build_one(
-    where: str, table: Mapping[str, Any], instance_dir: pathlib.Path | None, prefix: str, ask_outside: bool
+def build_one(
+    where: str,
+    table: Mapping[str, Any],
+    instance_dir: pathlib.Path | None,
+    prefix: str,
+    ask_outside: bool,
+    *,
+    at_boot: bool = False,
 ) -> Service:
+    """The controller of one table, which has a name; ``where`` names the table in messages. The others: as of ``build``
+    and ``Common``. Raises ServiceError."""
     name, kind_name = str(table["name"]), table.get("kind")
     kind = _kind(where, name, kind_name)
     allowed = (*COMMON, *kind.KEYS)
@@ -109,7 +117,7 @@ def _build_one(
         if table.get(key) in (None, "", [], {}):
             needed = ", ".join(kind.REQUIRED)
             raise ServiceError(f"{where}.{key}: is missing; a {kind_name} service needs {needed} (service {name})")
-    file_name = quote(f"{kind_name}-{prefix}-{name}" if prefix else f"{kind_name}-{name}", safe=" ")
+    file_name = quote(f"{kind_name}-{name}", safe=" ")
     common = Common(
         name=name,
         start_limit_s=_seconds(where, table, "start_limit_s", START_LIMIT_S),
@@ -117,7 +125,10 @@ def _build_one(
         status_limit_s=_seconds(where, table, "status_limit_s", getattr(kind, "STATUS_LIMIT_S", STATUS_LIMIT_S)),
         start_file=instance_dir / f"{file_name}.start" if instance_dir else None,
         ask_outside=ask_outside,
+        prefix=prefix,
+        at_boot=at_boot,
     )
+    _check_expected_start(where, table, common.start_limit_s)
     own = {key: table[key] for key in kind.KEYS if key in table}
     try:
         made: Service = kind(common, **own)
@@ -136,6 +147,17 @@ def _kind(where: str, name: str, kind: Any) -> Any:
         return foreign.load(kind)
     except foreign.Broken as error:
         raise ServiceError(f"{where}.kind: {error} (service {name})") from None
+
+
+def _check_expected_start(where: str, table: Mapping[str, Any], limit_s: float) -> None:
+    """A start that is expected to outlast its limit would be given up every time."""
+    try:
+        expected_s = start.expected_start_s(table) or 0.0
+    except ValueError as error:
+        raise ServiceError(f"{where}.{error} (service {table['name']})") from None
+    if expected_s >= limit_s:
+        text = f"must be above the expected start of {expected_s:g} s (got {limit_s:g}, service {table['name']})"
+        raise ServiceError(f"{where}.start_limit_s: {text}")
 
 
 def _seconds(where: str, table: Mapping[str, Any], key: str, default: float) -> float:

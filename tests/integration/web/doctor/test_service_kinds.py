@@ -69,7 +69,8 @@ def test_command_line_shows_the_order_of_starts_and_each_state(
 ) -> None:
     agent = Agent(tmp_path)
     tables = [agent.table(name="a", after=["b"]), agent.table(name="b")]
-    assert check(tables, monkeypatch, capsys) == (0, "1. b: standby\n2. a: standby\n")
+    code, said = check(tables, monkeypatch, capsys)
+    assert code == 0 and said.splitlines()[:2] == ["1. b: standby", "2. a: standby"]
     tables[1]["params"]["colour"] = "red"
     code, said = check(tables, monkeypatch, capsys)
     assert code == 1 and "b: wrong: FT_SERVICES[1].params.colour: is no parameter" in said
@@ -89,3 +90,39 @@ def test_doctor_without_a_python_of_its_own_says_what_to_run(
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     pair.doctor()
     assert pair.status("service x") == "unknown" and "workers.check_services by hand" in pair.of("service x")["todo"]
+
+
+def test_the_portals_control_must_name_the_portal_that_runs(make_pair: MakePair, tmp_path: pathlib.Path) -> None:
+    table = {"kind": "command", "start": ["true"], "stop": ["true"], "status": ["true"], "stop_limit_s": 1.0}
+    pair = make_pair(own={"FT_PORTAL": table})
+    pair.doctor()
+    assert pair.status("portal control") == "ok" and "answers: active" in pair.of("portal control")["found"]
+
+
+def test_a_portals_control_that_names_something_else_is_wrong(make_pair: MakePair, tmp_path: pathlib.Path) -> None:
+    stopped = ["sh", "-c", "exit 3"]
+    pair = make_pair(own={"FT_PORTAL": {"kind": "command", "start": ["true"], "stop": ["true"], "status": stopped}})
+    pair.doctor()
+    found = pair.of("portal control")
+    assert found["status"] == "wrong" and "names what does not run" in found["found"] and "FT_PORTAL" in found["todo"]
+
+
+WRONG = {"kind": "systemd", "unit": "portal", "stop_limit_s": 1.0}
+
+
+def test_a_wrong_table_of_the_portal_is_told_with_its_key(make_pair: MakePair) -> None:
+    pair = make_pair(own={"FT_PORTAL": WRONG})
+    pair.doctor()
+    found = pair.of("portal control")
+    assert found["status"] == "wrong" and "FT_PORTAL.unit: must be a unit's name" in found["found"]
+
+
+def test_command_line_tells_a_wrong_table_of_the_portal(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setenv("FT_PORTAL", json.dumps(WRONG))
+    code, said = check([], monkeypatch, capsys)
+    assert code == 1 and "portal: wrong: FT_PORTAL.unit: must be a unit's name" in said
+
+
+def test_command_line_says_when_no_portal_is_watched(monkeypatch: Any, capsys: Any) -> None:
+    code, said = check([], monkeypatch, capsys)
+    assert code == 0 and "FT_PORTAL is empty: a dead portal is not restarted" in said

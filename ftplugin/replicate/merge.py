@@ -1,0 +1,96 @@
+"""Who wins when two nodes hold different content under one key. Pure; the engine and the state machine test use it.
+
+Each row or file has an ``Entry``: the digest of its content and two counters, the edits made on server #1 and on server #2.
+Every edit raises the editor's own counter. So of two entries
+
+    one has both counters at least as high      it was made with the other one known: it is newer, nothing is lost
+    each has a higher counter than the other    both were edited apart: a conflict
+    the counters are equal, the digests not     a node came back from a backup and counts again: a conflict too
+
+In a conflict more edits win, then the later edit, then server #1, then the digest: both nodes decide alike, whatever the
+order in which they hear of each other. The node that gives way keeps its own content aside and takes the other one with the
+higher of both counters. The winner learns of that when it sees its own content there; until then it must not claim the other
+counter, or the loser would take the winner's content for one made with its own edit known. A deleted row or file keeps its entry, with
+an empty digest. The wall clock is asked only between two that were edited equally often apart, where nothing else tells.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+FIRST_ACTIVE, FIRST_STANDBY = (
+    2,
+    1,
+)  # edits counted when a node begins: so the active node's content wins at the first meeting
+
+
+class Entry(NamedTuple):
+    """What one node knows under one key. A named tuple, since tens of thousands are held and written as JSON.
+
+    digest: of the content, "" when deleted. one, two: edits on server1, server2. at_wall_s: of the last edit, seconds since
+    1970. origin: the server of that edit.
+    """
+
+    digest: str
+    one: int
+    two: int
+    at_wall_s: float
+    origin: str
+
+
+class Verdict(StrEnum):
+    """What a node does with what the other one has."""
+
+    SAME = "same"
+    KEEP = "keep"  # the own one is newer: the other node will take it
+    TAKE = "take"
+    KEEP_CONFLICT = "keep conflict"
+    TAKE_CONFLICT = "take conflict"  # and keep the own content aside
+
+
+def edited(before: Entry | None, digest: str, me: str, at_wall_s: float, first: int = 1) -> Entry:
+    """The entry after an edit on ``me`` ("server1" or "server2"). first: what a key that was not known counts."""
+    one, two = (before.one, before.two) if before is not None else (0, 0)
+    step = 1 if before is not None else first
+    one, two = (one + step, two) if me == "server1" else (one, two + step)
+    return Entry(digest, one, two, at_wall_s, me)
+
+
+def scanned(
+    known: Entry | None, intended: Entry | None, digest: str, me: str, at_wall_s: float, first: int = 1
+) -> Entry | None:
+    """The entry after a look at the content: ``known``, unless it was edited here. None: never was anything there.
+
+    digest: what is there now, "" for nothing. intended: what was about to be taken from the other node when the last round
+    ended in the middle; if it is there, it was taken, and is no edit of this node.
+    """
+    if intended is not None and intended.digest == digest:
+        return intended
+    if known is None:
+        return edited(None, digest, me, at_wall_s, first) if digest else None
+    return known if known.digest == digest else edited(known, digest, me, at_wall_s)
+
+
+def judge(own: Entry | None, theirs: Entry | None) -> tuple[Verdict, Entry | None]:
+    """(what to do, the entry that holds afterwards)."""
+    if theirs is None:
+        return Verdict.KEEP, own
+    if own is None:
+        return Verdict.TAKE, theirs
+    one, two = max(own.one, theirs.one), max(own.two, theirs.two)
+    if own.digest == theirs.digest:
+        newer = max(own, theirs, key=_rank)
+        return Verdict.SAME, newer._replace(one=one, two=two)
+    if (own.one, own.two) != (theirs.one, theirs.two):
+        if (theirs.one, theirs.two) == (one, two):
+            return Verdict.TAKE, theirs
+        if (own.one, own.two) == (one, two):
+            return Verdict.KEEP, own
+    if _rank(theirs) > _rank(own):
+        return Verdict.TAKE_CONFLICT, theirs._replace(one=one, two=two)
+    return Verdict.KEEP_CONFLICT, own
+
+
+def _rank(entry: Entry) -> tuple[int, float, bool, str]:
+    return entry.one + entry.two, entry.at_wall_s, entry.origin == "server1", entry.digest

@@ -1,0 +1,304 @@
+"""One round: what is newer on the other node comes here, a part of the buckets at a time, so that memory stays small.
+
+Rows are written with those that they refer to first, and deleted the other way round: ``order`` is that of the foreign keys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftplugin.store.database import Database
+
+from .conflicts import ConflictStore, Lost, conflict_id
+from .files import FolderThing
+from .files_take import FileTaker
+from .ledger import BUCKETS, Ledger, Record, bucket_of, root_of
+from .merge import Entry, Verdict, judge
+from .rows import RowThing, digest_of
+from .thing import ReplicationError, Wanted
+from .wire import ContentPeer
+
+ROWS_PAGE, FILES_PAGE, BUCKETS_PAGE = 3_000, 200, 64
+COUNT_MAX = 2**53
+AnyThing = RowThing | FolderThing
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Of one thing. behind: keys that are newer there; ahead: newer here, the other node takes them. bytes: of files, taken."""
+
+    behind: int = 0
+    ahead: int = 0
+    taken: int = 0
+    bytes: int = 0
+    conflicts: int = 0
+    same: bool = False
+    error: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+class Puller:
+    """Takes what is newer on the other node. me, other: "server1" or "server2".
+
+    go_on: asked between two parts; False ends the round, as when the process has lost its claim. told: called when there is
+    progress to be shown.
+    """
+
+    def __init__(
+        self,
+        things: Mapping[str, AnyThing],
+        database: Database,
+        peer: ContentPeer,
+        me: str,
+        *,
+        go_on: Callable[[], bool] = lambda: True,
+        told: Callable[[], None] = lambda: None,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._things, self._database, self._peer, self._me = things, database, peer, me
+        self._other = "server2" if me == "server1" else "server1"
+        self._go_on, self._told, self._wall_s = go_on, told, wall_s
+        self._conflicts = ConflictStore(database)
+        self.progress = {name: Progress() for name in things}
+
+    def round(self) -> dict[str, Progress]:
+        """Take everything once. What cannot be done for one thing is its ``error`` and does not stop the others.
+
+        Raises ReplicationError when the other node cannot be asked, and as the ledger when this node's database fails.
+        """
+        digests = {name: Ledger(self._database, name).digests() for name in self._things}
+        roots = {name: root_of(found) for name, found in digests.items()}
+        there = self._peer.ask("tree", roots=roots).get("things")
+        if not isinstance(there, dict):
+            raise ReplicationError("the other server's answer names no things")
+        differing: dict[str, list[int]] = {}
+        for name, thing in self._things.items():
+            progress = self.progress[name]
+            try:
+                differing[name] = self._differing(thing, there.get(name), digests[name], progress)
+            except ReplicationError as error:
+                progress.error = str(error)
+        gone: dict[str, list[int]] = {}
+        for name, buckets in differing.items():
+            gone[name] = self._guarded(name, buckets, deleted=False)
+        for name in reversed(list(gone)):
+            self._guarded(name, gone[name], deleted=True)
+        return self.progress
+
+    def _differing(self, thing: AnyThing, facts: Any, own: list[str], progress: Progress) -> list[int]:
+        if not isinstance(facts, dict):
+            raise ReplicationError(
+                f"{thing.name} is not registered on the other server; install the same version there"
+            )
+        if facts.get("kind") != thing.kind or facts.get("shape") != thing.shape():
+            raise ReplicationError(
+                f"{thing.name} is not the same on both servers (columns, kind of database or exclusions differ): "
+                f"here {thing.shape()}, there {str(facts.get('shape'))[:500]}; install the same version on both"
+            )
+        if not facts.get("ready"):
+            raise ReplicationError(f"{thing.name} was not looked at on the other server yet")
+        digests = facts.get("digests")
+        if digests is None:
+            progress.same = True
+            return []
+        if not isinstance(digests, list) or len(digests) != BUCKETS:
+            raise ReplicationError(f"{thing.name}: the other server's digests cannot be read")
+        return [n for n in range(BUCKETS) if digests[n] != own[n]]
+
+    def _guarded(self, name: str, buckets: list[int], *, deleted: bool) -> list[int]:
+        try:
+            return self._through(self._things[name], buckets, deleted=deleted)
+        except (ReplicationError, ValueError) as error:
+            self.progress[name].error = str(error)
+            return []
+
+    def _through(self, thing: AnyThing, buckets: list[int], *, deleted: bool) -> list[int]:
+        """Go through these buckets; those with something that is deleted there."""
+        ledger, progress, with_gone = Ledger(self._database, thing.name), self.progress[thing.name], []
+        for page in _pages(buckets, BUCKETS_PAGE):
+            left = list(page)
+            while left and self._go_on():
+                answer = self._peer.ask("entries", thing=thing.name, buckets=left)
+                rest = [n for n in answer.get("left", []) if n in left]
+                asked = [n for n in left if n not in rest]
+                if not asked:
+                    raise ReplicationError(f"{thing.name}: the other server answers none of what was asked")
+                held = ledger.load(asked)
+                wanted, merged = self._judged(_entries(answer, set(asked)), held, progress, count=not deleted)
+                if any(not one.then.digest for one in wanted):
+                    with_gone += asked
+                self._take(thing, ledger, held, [one for one in wanted if bool(one.then.digest) != deleted], merged)
+                left = rest
+        if buckets:
+            ledger.intend({})
+        return with_gone
+
+    def _judged(
+        self,
+        theirs: Mapping[int, dict[str, Entry]],
+        held: dict[int, dict[str, Record]],
+        progress: Progress,
+        *,
+        count: bool,
+    ) -> tuple[list[Wanted], set[int]]:
+        """(what to take, buckets whose counters have changed: those are put right in ``held``)."""
+        wanted: list[Wanted] = []
+        merged: set[int] = set()
+        for bucket, entries in theirs.items():
+            mine = held[bucket]
+            for key, their in entries.items():
+                record = mine.get(key)
+                own = record.entry if record is not None else None
+                if own == their:
+                    continue
+                verdict, then = judge(own, their)
+                if verdict in (Verdict.TAKE, Verdict.TAKE_CONFLICT) and then is not None:
+                    wanted.append(Wanted(key, own, then, verdict is Verdict.TAKE_CONFLICT, bucket))
+                elif record is not None and then is not None and then != own:
+                    mine[key] = Record(then, record.extra)
+                    merged.add(bucket)
+                if count and verdict in (Verdict.KEEP, Verdict.KEEP_CONFLICT):
+                    progress.ahead += 1
+            if count:
+                progress.ahead += len(mine.keys() - entries.keys())
+        if count:
+            progress.behind += len(wanted)
+        return wanted, merged
+
+    # --- take -----------------------------------------------------------------------------------------------------
+
+    def _take(
+        self,
+        thing: AnyThing,
+        ledger: Ledger,
+        held: dict[int, dict[str, Record]],
+        wanted: list[Wanted],
+        merged: set[int],
+    ) -> None:
+        if not wanted:
+            ledger.save({n: held[n] for n in merged})
+            return
+        for page in _pages(wanted, ROWS_PAGE if isinstance(thing, RowThing) else FILES_PAGE):
+            if not self._go_on():
+                return
+            ledger.intend({one.key: one.then for one in page})
+            taken = self._rows(thing, page) if isinstance(thing, RowThing) else self._files(thing, held, page)
+            changed = set(merged)
+            for one in page:
+                if one.key in taken:
+                    held[one.bucket][one.key] = Record(one.then, taken[one.key])
+                    changed.add(one.bucket)
+            ledger.save({n: held[n] for n in changed})
+            merged = set()
+            progress = self.progress[thing.name]
+            progress.taken += len(taken)
+            progress.behind -= len(taken)
+            self._told()
+
+    def _rows(self, thing: RowThing, page: Sequence[Wanted]) -> dict[str, Any]:
+        digests = {one.key: one.then.digest for one in page if one.then.digest}
+        texts: dict[str, str] = {}
+        if digests:
+            answer = self._peer.ask("rows", thing=thing.name, wanted=digests).get("rows")
+            for key, text in answer.items() if isinstance(answer, dict) else ():
+                if isinstance(text, str) and digests.get(key) == digest_of(text):
+                    texts[key] = text
+        rest = [one for one in page if one.then.digest and one.key not in texts]
+        ready = [one for one in page if not one.then.digest or one.key in texts] if rest else page
+        outcome = thing.take(ready, texts, lambda lost: self._keep(thing.name, lost))
+        self.progress[thing.name].problems += outcome.problems
+        done = dict.fromkeys(outcome.done)
+        if texts and rest:  # they did not fit into one answer, or have changed there meanwhile
+            done |= self._rows(thing, rest)
+        return done
+
+    def _files(self, thing: FolderThing, held: dict[int, dict[str, Record]], page: Sequence[Wanted]) -> dict[str, Any]:
+        extras = {one.key: r.extra for one in page if (r := held[one.bucket].get(one.key)) is not None}
+
+        def fetch(parts: list[list[Any]]) -> tuple[list[list[int]], memoryview]:
+            head, data = self._peer.blocks(thing=thing.name, parts=parts)
+            lengths = head.get("lengths")
+            if not isinstance(lengths, list) or not all(isinstance(found, list) for found in lengths):
+                raise ReplicationError(f"{thing.name}: the other server's blocks cannot be read")
+            return lengths, data
+
+        taker = FileTaker(thing, extras, fetch, lambda lost: self._keep(thing.name, lost))
+        try:
+            there = {one.key: one.then.digest for one in page if one.then.digest}
+            if there:
+                told = self._peer.ask("files", thing=thing.name, wanted=there).get("files")
+                found = taker.write([one for one in page if one.then.digest], told if isinstance(told, dict) else {})
+            else:
+                found = taker.delete(page)
+        finally:
+            taker.close()
+        progress = self.progress[thing.name]
+        progress.problems += found.problems
+        progress.bytes += found.bytes
+        return found.done
+
+    def _keep(self, thing: str, lost: Sequence[tuple[Wanted, Mapping[str, Any]]]) -> None:
+        """Record what gives way, before it does. Raises as the database."""
+        now_s = self._wall_s()
+        found = []
+        for one, facts in lost:
+            own, item = one.own, one.key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            when = {"at_wall_s": own.at_wall_s if own else now_s, "origin": own.origin if own else self._me}
+            won = {"at_wall_s": one.then.at_wall_s, "origin": one.then.origin, "deleted": not one.then.digest}
+            found.append(
+                Lost(
+                    conflict_id=conflict_id(
+                        thing, one.key, own.digest if own else "", one.then.digest, facts.get("file")
+                    ),
+                    subject=thing,
+                    item=item,
+                    found_wall_s=now_s,
+                    kept_on=self._me,
+                    lost={**when, "deleted": not (own and own.digest), **facts},
+                    won=won,
+                )
+            )
+        self._conflicts.note(found)
+        self.progress[thing].conflicts += len(found)
+
+
+def _entries(answer: Mapping[str, Any], buckets: set[int]) -> dict[int, dict[str, Entry]]:
+    """By bucket; one that the other node knows nothing of is empty. Raises ReplicationError for what no honest node sends."""
+    found = answer.get("entries")
+    if not isinstance(found, dict):
+        raise ReplicationError("the other server's entries cannot be read")
+    entries: dict[int, dict[str, Entry]] = {bucket: {} for bucket in buckets}
+    for number, listed in found.items():
+        bucket = int(number) if number.isdecimal() and len(number) < 9 else -1
+        if bucket not in buckets or not isinstance(listed, dict):
+            raise ReplicationError(f"the other server's bucket {number[:20]!r} is not of what was asked")
+        into = entries[bucket]
+        for key, value in listed.items():
+            if bucket_of(key) != bucket:
+                raise ReplicationError(f"the other server's entry {key[:80]!r} is not of what was asked")
+            into[key] = _entry(key, value)
+    return entries
+
+
+def _entry(key: str, value: Any) -> Entry:
+    if isinstance(value, list) and len(value) == 5:
+        digest, one, two, at_wall_s, origin = value
+        if (
+            type(digest) is str
+            and type(one) is type(two) is int
+            and 0 <= one < COUNT_MAX
+            and 0 <= two < COUNT_MAX
+            and len(digest) <= 64
+            and type(at_wall_s) in (int, float)
+            and origin in ("server1", "server2")
+        ):
+            return Entry(digest, one, two, at_wall_s, origin)
+    raise ReplicationError(f"the other server's entry {key[:80]!r} cannot be read")
+
+
+def _pages(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

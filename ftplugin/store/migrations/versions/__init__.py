@@ -1,0 +1,1 @@
+"""One file a revision; the rules are in the package above."""

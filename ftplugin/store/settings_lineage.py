@@ -1,0 +1,68 @@
+"""Which settings a document was made from: so that an edit which the other server never knew is not lost without a trace.
+
+A revision is known by its number, the moment and the server of its saving, which travel with it. A document names those that
+it was saved upon. Who takes it and finds the own newest revision not among them had edited apart: that one is a conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from ftplugin.replicate.conflicts import SETTINGS as SUBJECT
+from ftplugin.replicate.conflicts import Lost, conflict_id
+
+from .tables import SETTINGS
+
+ANCESTORS_MAX = 50
+
+
+def as_document(row: Row[Any]) -> dict[str, Any]:
+    """One revision as it travels, and as it is kept when it lost."""
+    return {
+        "revision": row.revision,
+        "saved_at": row.saved_wall_s,
+        "origin": row.origin,
+        "actor": row.actor,
+        "override_reason": row.override_reason,
+        "values": dict(row._mapping["values"]),
+    }
+
+
+def ancestors(connection: Connection, below: int) -> list[list[Any]]:
+    """The revisions before ``below``, newest first: [number, milliseconds since 1970, origin]."""
+    query = select(SETTINGS.c.revision, SETTINGS.c.saved_wall_s, SETTINGS.c.origin).where(SETTINGS.c.revision < below)
+    rows = connection.execute(query.order_by(SETTINGS.c.revision.desc()).limit(ANCESTORS_MAX))
+    return [_name(*row) for row in rows]
+
+
+def _name(revision: int, saved_wall_s: float, origin: str) -> list[Any]:
+    return [revision, round(saved_wall_s * 1000), origin]
+
+
+def replaced(row: Row[Any], document: Mapping[str, Any]) -> bool:
+    """Whether taking ``document`` loses what was saved here as ``row``. The sender of an older version names no ancestors:
+    then two edits under one number are all that can be told."""
+    known = document.get("ancestors")
+    if not isinstance(known, list):
+        return bool(row.revision == document["revision"])
+    if row.acknowledged and row.revision < document["revision"]:
+        return False  # the other server had it
+    return _name(row.revision, row.saved_wall_s, row.origin) not in known
+
+
+def lost_settings(row: Row[Any], document: Mapping[str, Any], kept_on: str, now_wall_s: float) -> Lost:
+    """The record of what gave way."""
+    lost = as_document(row)
+    won = {name: document.get(name) for name in ("revision", "saved_at", "origin", "actor")}
+    return Lost(
+        conflict_id=conflict_id(SUBJECT, "", *_name(row.revision, row.saved_wall_s, row.origin)),
+        subject=SUBJECT,
+        item="",
+        found_wall_s=now_wall_s,
+        kept_on=kept_on[:20],
+        lost={**lost, "at_wall_s": row.saved_wall_s},
+        won={**won, "at_wall_s": document.get("saved_at")},
+    )
