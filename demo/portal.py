@@ -34,9 +34,12 @@ def create_app() -> Flask:
     app.config["SECRET_KEY"] = app.config["PORTAL_SECRET_KEY"]
     # a cookie does not know ports: that of another instance on this host needs another name
     app.config["SESSION_COOKIE_NAME"] = "portal" + app.config.get("FT_PREFIX", "")
+    app.config["PORTAL_ADDRESS"] = app.config["FT_OWN_ADDRESS"]
     portal_pages.init_app(app)
     ft = FaultTolerance(app, authorize=lambda right: right in current_user.rights, layout="portal/layout.html")
-    app.register_blueprint(ft.active_only(portal_pages.make_operator()))  # runs on the active server, whichever is asked
+    app.register_blueprint(
+        ft.active_only(portal_pages.make_operator())
+    )  # runs on the active server, whichever is asked
     return app
 
 

@@ -66,7 +66,7 @@ class LoginForm(FlaskForm):  # type: ignore[misc]
 
 
 def init_app(app: Flask) -> None:
-    """Log-in, database and pages. Needs PORTAL_DATABASE_URL and PORTAL_PASSWORD."""
+    """Log-in, database and pages. Needs PORTAL_DATABASE_URL, PORTAL_PASSWORD and PORTAL_ADDRESS, which the page for operators shows."""
     logins = LoginManager(app)
     logins.login_view, logins.anonymous_user = "portal.login", Nobody
     logins.user_loader(_user)
@@ -133,7 +133,7 @@ def make_operator() -> Blueprint:
 def console() -> Any:
     """Says on which server it runs, whichever was asked, and takes test calls."""
     form = TestCallForm()
-    runs_on = f"{request.environ['SERVER_NAME']}:{request.environ['SERVER_PORT']}"
+    runs_on = current_app.config["PORTAL_ADDRESS"]
     if form.validate_on_submit():
         flash(f"Test call to {form.number.data} from the server at {runs_on}.")
         return redirect(url_for("operator.console"))

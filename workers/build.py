@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from typing import Any, Sequence
 
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ftplugin.clock import SystemClock
@@ -54,7 +53,7 @@ def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     store = SettingsStore(database, config.own_address, config.stop_needed_s)
     feed = SettingsFeed(store)
     common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
-    common |= {"check_database": lambda: _check(database), "stop": feed.stop}
+    common |= {"check_database": database.problem, "stop": feed.stop}
     if role == "beat":
         return Parts(agent=None, runner=None, services=(), start=feed.start, **common)
     ports, lan = _ports(config, dispatch, database, runtime, log, feed)
@@ -100,15 +99,6 @@ def _database(config: NodeConfig) -> Database:
     if refusal:
         raise ConfigError(refusal)
     return database
-
-
-def _check(database: Database) -> str:
-    try:
-        with database.transaction() as connection:
-            connection.execute(text("SELECT 1"))
-        return ""
-    except (DatabaseUnreachable, SQLAlchemyError) as error:
-        return str(error).splitlines()[0]
 
 
 def _services(config: NodeConfig) -> Sequence[ServicePort]:

@@ -46,7 +46,8 @@ def _backend(plan: Plan) -> str:
     check = ["check", "inter", ms(plan.interval_s)]
     check += ["fall", str(plan.fall), "rise", str(plan.rise), *SWITCH_LINES]
     if plan.https:
-        check += ["check-ssl", *(("verify", "required", "ca-file", plan.options.ca_file) if plan.options.ca_file else ("verify", "none"))]  # fmt: skip
+        check += ["check-ssl", "verify"]
+        check += ["required", "ca-file", plan.options.ca_file] if plan.options.ca_file else ["none"]
     for number, address in enumerate(plan.servers, 1):
         backup = " backup" if number == 2 and plan.follow is Follow.LEAD else ""
         lines.append(f"server server{number} {host_port(address)} {' '.join(check)}{backup}")

@@ -114,7 +114,8 @@ def lvs(plan: Plan) -> tuple[File, ...]:
         "FT_MONITOR_ALLOW, if set, must name this host.",
     )
     text = commented(header(plan, "keepalived (LVS)", tuple(cannot), todo))
-    text += f"global_defs {{\n    router_id ft_lvs\n    script_user {plan.options.script_user}\n    enable_script_security\n}}\n\n"
+    text += f"global_defs {{\n    router_id ft_lvs\n    script_user {plan.options.script_user}\n"
+    text += "    enable_script_security\n}\n\n"
     text += f"virtual_server {plan.vip.host} {plan.vip.port} {{\n    delay_loop {plan.interval_s:g}\n    lvs_sched rr\n"
     text += "    lvs_method NAT\n    protocol TCP\n    alpha\n"
     shown = (1, 2) if plan.follow is Follow.ROLE else (1,)

@@ -80,10 +80,15 @@ def _scheme(plan: Plan) -> str:
     return "https" if plan.https else "http"
 
 
+def _tls(plan: Plan) -> str:
+    return f" ssl;\n    ssl_certificate {CERTIFICATE};\n    ssl_certificate_key {KEY}" if plan.https else ""
+
+
 def _server(plan: Plan) -> str:
-    tls = f" ssl;\n    ssl_certificate {CERTIFICATE};\n    ssl_certificate_key {KEY}" if plan.https else ""
-    verify = f"    proxy_ssl_trusted_certificate {plan.options.ca_file};\n    proxy_ssl_verify on;\n" if plan.options.ca_file and plan.https else ""  # fmt: skip
-    return f"server {{\n    listen {host_port(plan.vip)}{tls};\n{verify}    client_max_body_size 0;\n\n"
+    verify = ""
+    if plan.https and plan.options.ca_file:
+        verify = f"    proxy_ssl_trusted_certificate {plan.options.ca_file};\n    proxy_ssl_verify on;\n"
+    return f"server {{\n    listen {host_port(plan.vip)}{_tls(plan)};\n{verify}    client_max_body_size 0;\n\n"
 
 
 def _forward(plan: Plan, upstream: str) -> str:
@@ -122,8 +127,7 @@ def _following(plan: Plan) -> str:
             f"upstream ft_server{number} {{\n    server {host_port(address)} max_fails=1 fail_timeout={out_s}s;\n"
             f"    server {STAND_IN} backup;  # stands in for a server that does not connect, and says no\n}}\n\n"
         )
-    tls = f" ssl;\n    ssl_certificate {CERTIFICATE};\n    ssl_certificate_key {KEY}" if plan.https else ""
-    text += f"server {{\n    listen {STAND_IN}{tls};\n    access_log off;\n    return 503;\n}}\n\n"
+    text += f"server {{\n    listen {STAND_IN}{_tls(plan)};\n    access_log off;\n    return 503;\n}}\n\n"
     text += _server(plan) + "    recursive_error_pages on;\n"
     for number in (1, 2):
         after = "@ft_server2" if number == 1 else "@ft_nobody"

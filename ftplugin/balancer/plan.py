@@ -138,14 +138,16 @@ class Plan:
         return self.servers[number - 1].url + self.path
 
 
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_CARD = r"[A-Za-z0-9_.#()-]"
 _TEXTS = {
-    "interface": (r"|[A-Za-z0-9][A-Za-z0-9_.#()-]*( [A-Za-z0-9_.#()-]+)*", "letters, digits and . _ - # ( ), single blanks between"),
-    "full_name": (r"(?=.{1,200}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+", "a name with a domain, as vip.example.com"),
+    "interface": (rf"|[A-Za-z0-9]{_CARD}*( {_CARD}+)*", "letters, digits and . _ - # ( ), single blanks between"),
+    "full_name": (rf"{_NAME}(\.{_NAME})+", "a name with a domain, as vip.example.com"),
     "script_path": (r"(/[A-Za-z0-9._-]+)+", "an absolute path of letters, digits and . _ -"),
     "script_user": (r"[a-z_][a-z0-9_-]{0,31}", "a user's name"),
     "ca_file": (r"((/[A-Za-z0-9._-]+)+)?", "empty or an absolute path of letters, digits and . _ -"),
     "url_prefix": (r"((/[A-Za-z0-9._~-]+)+)?", "a path as /ft, of letters, digits and . _ ~ -"),
-}  # fmt: skip
+}
 
 
 def _check_texts(options: Options) -> None:

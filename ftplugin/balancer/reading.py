@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from .nginx import STAND_IN
+
 BYTES_MAX = 512 * 1024
 
 
@@ -96,7 +98,8 @@ def _haproxy(text: str) -> Reading:
     checked = [lines for lines in asking if any("check" in words for words in _servers(lines))]
     lines = (checked or asking)[0]
     notes = [f"{len(asking)} backends have servers; the first that checks them was read"] if len(asking) > 1 else []
-    binds = [words[1] for kind, found in sections if kind in ("frontend", "listen") for words in found if words[0] == "bind" and len(words) > 1]  # fmt: skip
+    fronts = [words for kind, found in sections if kind in ("frontend", "listen") for words in found]
+    binds = [words[1] for words in fronts if words[0] == "bind" and len(words) > 1]
     return _haproxy_backend(lines, defaults, binds[0] if binds else "", tuple(notes))
 
 
@@ -285,23 +288,29 @@ def _nginx(text: str) -> Reading:
     pools = [block for block in root.all("upstream")]
     if not pools:
         raise Unreadable("is of NGINX, but has no upstream with servers")
-    listens = [b.word("listen") for b in root.all("server") if b.inner and not b.word("listen").startswith("127.")]
+    listens = [b.word("listen") for b in root.all("server") if b.inner and b.word("listen") != STAND_IN]
     checks = list(root.all("health_check"))
     values = dict(word.partition("=")[::2] for block in checks for word in block.words[1:])
     asks = [b for b in root.all("location") if b.words[-1].startswith("/.ft/")]
     members = [b.words[1:] for pool in pools for b in pool.inner if b.words[:1] == ("server",) and len(b.words) > 1]
-    members = [words for words in members if not words[0].startswith("127.0.0.1:18503")]
+    members = [words for words in members if words[0] != STAND_IN]
     vip, servers = (listens[0] if listens else ""), tuple(words[0] for words in members)
     leads = any("backup" in words for words in members)
     if checks:
         match = next(root.all("match"), _Block(()))
         body = next((b.words[-1].lstrip("^") for b in match.all("body")), "")
         return Reading(
-            kind="nginx-plus", vip=vip, servers=servers, leads=leads,
-            url=values.get("uri", "/"), good=body or match.word("status") or "2xx, 3xx",
-            interval_s=_seconds(values.get("interval", "5s"), 1.0), timeout_s=_seconds(root.word("proxy_read_timeout") or "60s", 1.0),
-            fall=_number(values.get("fails", "1")), rise=_number(values.get("passes", "1")),
-        )  # fmt: skip
+            kind="nginx-plus",
+            vip=vip,
+            servers=servers,
+            leads=leads,
+            url=values.get("uri", "/"),
+            good=body or match.word("status") or "2xx, 3xx",
+            interval_s=_seconds(values.get("interval", "5s"), 1.0),
+            timeout_s=_seconds(root.word("proxy_read_timeout") or "60s", 1.0),
+            fall=_number(values.get("fails", "1")),
+            rise=_number(values.get("passes", "1")),
+        )
     if asks:
         target = re.sub(r"^https?://[^/]+", "", asks[0].word("proxy_pass"))
         limit_s = _seconds(asks[0].word("proxy_read_timeout") or "60s", 1.0)

@@ -24,7 +24,9 @@ def balancer() -> None:
 def _options(command: Any) -> Any:
     for option in (
         click.option(
-            "--follow", type=click.Choice([way.value for way in Follow]), help="Who decides: the pair (role), or the balancer (lead)."
+            "--follow",
+            type=click.Choice([way.value for way in Follow]),
+            help="Who decides: the pair (role), or the balancer (lead).",
         ),
         click.option("--vip", default="", help="Instead of the setting, which is empty with Windows NLB."),
         click.option(
@@ -64,7 +66,7 @@ def _settings(node: Portal) -> Any:
 @json_option
 @click.pass_context
 def export(
-    context: click.Context, name: str, only: str, directory: pathlib.Path | None, as_json: bool, **values: Any
+    context: click.Context, /, name: str, only: str, directory: pathlib.Path | None, as_json: bool, **values: Any
 ) -> None:
     """The configuration of the balancer NAME. Several files are told apart by a line with their names."""
     node = node_of(context)
@@ -106,7 +108,7 @@ def _write(directory: pathlib.Path, files: tuple[File, ...]) -> list[pathlib.Pat
 @_options
 @json_option
 @click.pass_context
-def check(context: click.Context, file: pathlib.Path, as_json: bool, **values: Any) -> None:
+def check(context: click.Context, /, file: pathlib.Path, as_json: bool, **values: Any) -> None:
     """Read FILE, of HAProxy, keepalived or NGINX, and list where it differs from the settings.
 
     Exit codes: 0 it fits; 1 it differs, or it could not be understood.

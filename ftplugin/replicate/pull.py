@@ -21,7 +21,7 @@ from .rows import RowThing, digest_of
 from .thing import ReplicationError, Wanted
 from .wire import ContentPeer
 
-ROWS_PAGE, FILES_PAGE, BUCKETS_PAGE = 3_000, 200, 64
+ROWS_PAGE, FILES_PAGE, BUCKETS_PAGE = 5_000, 200, 128
 COUNT_MAX = 2**53
 AnyThing = RowThing | FolderThing
 
@@ -199,21 +199,25 @@ class Puller:
             self._told()
 
     def _rows(self, thing: RowThing, page: Sequence[Wanted]) -> dict[str, Any]:
-        digests = {one.key: one.then.digest for one in page if one.then.digest}
-        texts: dict[str, str] = {}
-        if digests:
-            answer = self._peer.ask("rows", thing=thing.name, wanted=digests).get("rows")
-            for key, text in answer.items() if isinstance(answer, dict) else ():
-                if isinstance(text, str) and digests.get(key) == digest_of(text):
-                    texts[key] = text
-        rest = [one for one in page if one.then.digest and one.key not in texts]
-        ready = [one for one in page if not one.then.digest or one.key in texts] if rest else page
-        outcome = thing.take(ready, texts, lambda lost: self._keep(thing.name, lost))
-        self.progress[thing.name].problems += outcome.problems
-        done = dict.fromkeys(outcome.done)
-        if texts and rest:  # they did not fit into one answer, or have changed there meanwhile
-            done |= self._rows(thing, rest)
+        """Ask for the rows and write them, as many at a time as fit into an answer."""
+        done: dict[str, Any] = {}
+        left: Sequence[Wanted] = page
+        while left:
+            digests = {one.key: one.then.digest for one in left if one.then.digest}
+            texts = self._texts(thing, digests) if digests else {}
+            ready = [one for one in left if not one.then.digest or one.key in texts] if len(texts) < len(left) else left
+            outcome = thing.take(ready, texts, lambda lost: self._keep(thing.name, lost))
+            self.progress[thing.name].problems += outcome.problems
+            done |= dict.fromkeys(outcome.done)
+            left = [one for one in left if one.then.digest and one.key not in texts] if texts else []
         return done
+
+    def _texts(self, thing: RowThing, digests: dict[str, str]) -> dict[str, str]:
+        """Those that came; one that was changed there meanwhile did not."""
+        answer = self._peer.ask("rows", thing=thing.name, wanted=digests).get("rows")
+        if not isinstance(answer, dict):
+            return {}
+        return {k: row for k, row in answer.items() if isinstance(row, str) and digests.get(k) == digest_of(row)}
 
     def _files(self, thing: FolderThing, held: dict[int, dict[str, Record]], page: Sequence[Wanted]) -> dict[str, Any]:
         extras = {one.key: r.extra for one in page if (r := held[one.bucket].get(one.key)) is not None}

@@ -37,7 +37,7 @@ from .thing import Found, Keep, Outcome, ReplicationError, Wanted, check_name
 
 ROWS_MAX = 50_000
 READ_ROWS = 1_000  # fetched at once
-KEYS_MAX = 400  # in one IN list
+KEYS_MAX = 900  # in one IN list
 DIGEST_BYTES = 12
 RECENT_CHARS_MAX = 8_000_000  # of changed rows, held so that they are not read twice
 EngineSource = Engine | Callable[[], Engine]

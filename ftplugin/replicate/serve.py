@@ -13,7 +13,7 @@ from .rows import RowThing
 
 ANSWER_CHARS_MAX = 2_000_000
 KEYS_MAX = 5_000
-AT_ONCE = 64  # buckets read at once
+AT_ONCE = 128  # buckets read at once
 Things = Mapping[str, RowThing | FolderThing]
 
 

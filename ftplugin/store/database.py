@@ -17,14 +17,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, text
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as CallTimeout
 
 from . import migrations
 from .limits import Silence, within
 from .migrations import State
-from .tables import EVENT
+from .tables import EVENT, NODE
 
 SQLITE_LOCK_LIMIT_S = 1
 SERVER_LIMIT_S = 2.0  # one call of PostgreSQL or MariaDB: connection, every statement, commit
@@ -64,6 +64,7 @@ class Database:
         self._engine: Engine | None = None
         self._pid = 0
         self._ready = False
+        self._inode: int | None = None
         self._lock = threading.Lock()
 
     @property
@@ -124,7 +125,7 @@ class Database:
                     self._file.parent.mkdir(parents=True, exist_ok=True)
                 if self._state() is State.DUE:
                     self.upgrade()
-                self._ready = True
+                self._ready, self._inode = True, _inode(self._file)
                 return
             except (SQLAlchemyError, OSError, migrations.Busy) as error:
                 if time.monotonic() >= end_s:
@@ -167,6 +168,19 @@ class Database:
             found = upgrade(connection)
         logger.info("database %s: tables upgraded from revision %s to %s", *self._at(found))
         return found
+
+    def problem(self) -> str:
+        """Why it cannot be used as it should be, for the health check; "" when it can. Raises nothing."""
+        try:
+            with self.transaction() as connection:
+                connection.execute(select(NODE.c.epoch)).first()
+        except DatabaseUnreachable as error:
+            return str(error)
+        except (SQLAlchemyError, OSError) as error:
+            return _cause(error)
+        if _inode(self._file) == self._inode:
+            return ""
+        return f"{self._file} was deleted or replaced: what is written now is lost; restart portal and workers"
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -225,6 +239,14 @@ def _understood(url: str) -> URL:
     if "@" in (found.host or ""):
         raise ArgumentError("its host has an @")
     return found
+
+
+def _inode(file: pathlib.Path | None) -> int | None:
+    """Which file it is; None when there is none. SQLite goes on with one that was deleted, until it is closed."""
+    try:
+        return None if file is None else file.stat().st_ino
+    except OSError:
+        return None
 
 
 def to_json(value: Any) -> str:

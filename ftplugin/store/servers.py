@@ -70,14 +70,17 @@ def keep_limits(engine: Engine, limit_s: float) -> None:
     connect = _limited_psycopg(limit_s) if engine.dialect.name == "postgresql" else None
 
     def do_connect(dialect: Dialect, _record: object, arguments: list[Any], named: dict[str, Any]) -> Any:
-        left = left_s(limit_s)
+        dbapi, left = dialect.loaded_dbapi, left_s(limit_s)
+        assert dbapi is not None
         if left <= 0:  # the question to an old connection has used it up: a new one would fare no better
-            assert dialect.loaded_dbapi is not None
-            raise dialect.loaded_dbapi.OperationalError(_no_answer(limit_s))
+            raise dbapi.OperationalError(_no_answer(limit_s))
         if connect is not None:
             return connect(*arguments, **named)
         named["connect_timeout"] = min(left, named["connect_timeout"])
-        return None
+        try:
+            return dbapi.connect(*arguments, **named)
+        except (TypeError, ValueError) as error:  # an option that PyMySQL does not know, a password it cannot write
+            raise dbapi.OperationalError(str(error)) from None
 
     def before_cursor_execute(*_arguments: object) -> None:
         if left_s(limit_s) <= 0:

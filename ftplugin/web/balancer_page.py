@@ -80,7 +80,11 @@ def _page(values: Mapping[str, str], code: int = 200, **more: Any) -> Response:
         exports=EXPORTS.values(),
         follows=list(Follow),
         asked=values,
-        kept={key: value for key, value in values.items() if key in (*TEXTS, "follow", "failback", "prefix_length", "name")},
+        kept={
+            key: value
+            for key, value in values.items()
+            if key in (*TEXTS, "follow", "failback", "prefix_length", "name")
+        },
         name=name,
         files=files,
         problem=problem,

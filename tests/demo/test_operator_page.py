@@ -30,7 +30,7 @@ def pair(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         }
         folder = tmp_path / f"node{number}"
         folder.mkdir()
-        lines = [f'{name} = {value!r}'.replace("'", '"') for name, value in config.items()]
+        lines = [f"{name} = {value!r}".replace("'", '"') for name, value in config.items()]
         lines += ['PORTAL_SECRET_KEY = "portal-secret"', f'PORTAL_PASSWORD = "{PASSWORD}"']
         (folder / "node.toml").write_text("\n".join(lines) + "\n")
         pens.append(Pen(number, config))

@@ -20,7 +20,6 @@ from .timeline import Asker
 NGINX_VIP = f"{VIP}:8081"  # beside HAProxy on the balancer's host
 BLINK_S = 0.05
 END_S = 10.0
-PAIR = {"interval_s": 1.0, "timeout_s": 1.0, "threshold": 3}
 
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs Debian's package nginx-light")
 
@@ -66,6 +65,9 @@ def running_nginx(site: Site) -> Iterator[None]:
     """NGINX on the balancer's host with the exported file, in a frame as Debian's own nginx.conf."""
     directory = export(site, "nginx", "--vip", NGINX_VIP)
     frame = f"pid {directory}/pid; error_log stderr; daemon off; master_process off; events {{}}\n"
+    (directory / "cache").mkdir(exist_ok=True)
+    exported = directory / "ft.conf"
+    exported.write_text(exported.read_text().replace("/var/cache/nginx/ft", f"{directory}/cache"))
     paths = "".join(
         f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -81,39 +83,58 @@ def running_nginx(site: Site) -> Iterator[None]:
         process.wait(END_S)
 
 
-def over_and_back(site: Site, addresses: Mapping[str, str]) -> None:
-    """The active server dies, then a switchover brings users back; each within one interval of the pair's own."""
-    bound_s = site.pair.timing.interval_s + MACHINE_S
+def over(site: Site, addresses: Mapping[str, str]) -> None:
+    """The active server dies."""
+    bound_s = site.pair.settings().interval_s + MACHINE_S
     moved = wait_moved(site, 2, site.kill_node(1), addresses)
     assert moved.keys() == addresses.keys() and max(moved.values()) <= bound_s, f"over: {moved}, bound {bound_s} s"
-    site.start_node(1)
-    site.pair.wait_healthy(2)
-    at_s = time.monotonic()
+
+
+def back(site: Site, addresses: Mapping[str, str]) -> None:
+    """A switchover brings users to server #1 again."""
+    at_s, bound_s = time.monotonic(), site.pair.settings().interval_s + MACHINE_S
     site.pair.order_switch(1)
     moved = wait_moved(site, 1, at_s, addresses)
     assert moved.keys() == addresses.keys() and max(moved.values()) <= bound_s, f"back: {moved}, bound {bound_s} s"
 
 
 @needs_nginx
-@pytest.mark.site(**PAIR)
-def test_haproxy_and_nginx_follow_over_and_back_also_when_made_anew_for_changed_settings(site: Site) -> None:
-    addresses = {"haproxy": site.vip, "nginx": NGINX_VIP}
+def test_haproxy_and_nginx_follow_over_and_after_new_settings_and_a_new_export_back(site: Site) -> None:
+    addresses, file = {"haproxy": site.vip, "nginx": NGINX_VIP}, site.directory / "balancer" / "haproxy.cfg"
+    before = site.pair.settings().interval_s
     run_haproxy(site)
     with running_nginx(site):
-        over_and_back(site, addresses)
-    before = (site.directory / "balancer" / "haproxy.cfg").read_text()
-    site.pair.wait_live(site.pair.save(1, {"interval_s": 2.0}))
+        over(site, addresses)
+    site.start_node(1)
+    site.pair.wait_healthy(2)
+    site.pair.wait_live(site.pair.save(1, {"interval_s": 2 * before}))
     try:
+        checked = site.pair.ft(1, "balancer", "check", str(file))
+        assert checked.returncode == 1 and "interval: " in checked.stdout, "the old file no longer fits"
         run_haproxy(site)
-        assert (site.directory / "balancer" / "haproxy.cfg").read_text() != before and "inter 500ms" in (
-            site.directory / "balancer" / "haproxy.cfg"
-        ).read_text()
+        assert site.pair.ft(1, "balancer", "check", str(file)).returncode == 0, "the new one does"
         with running_nginx(site):
-            over_and_back(site, addresses)
+            eventually(lambda: site.served() == "server2 ACTIVE", END_S, site.served)
+            back(site, addresses)
     finally:
-        site.pair.wait_live(site.pair.save(1, {"interval_s": PAIR["interval_s"]}), 30)
+        site.pair.wait_live(site.pair.save(1, {"interval_s": before}), END_S)
+        run_haproxy(site)
 
 
+@needs_nginx
+@pytest.mark.full
+@pytest.mark.site(interval_s=4.0, timeout_s=1.0, threshold=3)
+def test_nginx_that_keeps_answers_and_haproxy_are_no_later_than_one_long_interval(site: Site) -> None:
+    addresses = {"haproxy": site.vip, "nginx": NGINX_VIP}
+    with running_nginx(site):
+        assert "proxy_cache_valid 200 503 1s" in (site.directory / "export-nginx" / "ft.conf").read_text()
+        over(site, addresses)
+        site.start_node(1)
+        site.pair.wait_healthy(2)
+        back(site, addresses)
+
+
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("keepalived") is None, reason="keepalived is not on the PATH")
 @pytest.mark.site(floating=True)
 def test_keepalived_moves_the_address_over_and_back(site: Site) -> None:
@@ -121,4 +142,7 @@ def test_keepalived_moves_the_address_over_and_back(site: Site) -> None:
     for number in (1, 2):
         text = (site.cluster.config.node_directory(number) / "keepalived.conf").read_text()
         assert f"keepalived (VRRP) for server #{number}" in text
-    over_and_back(site, {"keepalived": site.vip})
+    over(site, {"keepalived": site.vip})
+    site.start_node(1)
+    site.pair.wait_healthy(2)
+    back(site, {"keepalived": site.vip})

@@ -63,6 +63,8 @@ def test_a_frozen_server_costs_one_wait_and_is_used_again_when_it_answers(server
         _, took_s = timed(call)
         assert took_s < AT_ONCE_S, call
     assert journal.epoch() == 4  # the last one known
+    told, took_s = timed(on_server.problem)
+    assert "does not answer" in told and took_s < AT_ONCE_S and "secret" not in told
     with pytest.raises(DatabaseUnreachable, match="does not answer"):
         settings.save({"threshold": 6}, "ann")
     assert settings.current()[1].server1_address == "10.0.0.1"
@@ -194,6 +196,26 @@ def test_a_file_that_may_only_be_read_is_read_on(tmp_path: pathlib.Path) -> None
     assert not begin(journal, "2", 6) and not reading.record_event("x", {})
     assert journal.epoch() == 4 and [switch.switch_id for switch in journal.unfinished()] == ["1"]
     reading.close()
+
+
+@pytest.mark.parametrize("fault", ["deleted", "replaced", "another's"])
+def test_the_health_check_tells_of_a_file_that_was_taken_away_from_under_it(tmp_path: pathlib.Path, fault: str) -> None:
+    """SQLite goes on writing into a deleted file: every epoch would be gone with the next restart."""
+    path = tmp_path / "ft.sqlite3"
+    database = Database(f"sqlite:///{path}")
+    assert begin(SqlJournal(database), "1", 4) and database.problem() == ""
+    if fault == "another's":
+        with create_engine(database.url).begin() as connection:
+            connection.exec_driver_sql("DROP TABLE ft_node")
+        assert database.problem() == "no such table: ft_node"
+    else:
+        if fault == "replaced":
+            shutil.copy(path, tmp_path / "copy")
+        path.unlink()
+        if fault == "replaced":
+            (tmp_path / "copy").rename(path)
+        assert database.problem().startswith(f"{path} was deleted or replaced: what is written now is lost")
+    database.close()
 
 
 def fill_up(database: Database) -> int:

@@ -148,6 +148,14 @@ def test_a_password_that_is_written_wrongly_is_told_without_a_part_of_it(url: st
     assert "write postgresql+psycopg://USER:PASSWORD@" in str(told.value)
 
 
+@pytest.mark.parametrize("url", ["ft:s3cret@127.0.0.1:1/ft?bogus=1", "ft:s3cret日@127.0.0.1:1/ft"])
+def test_what_the_driver_cannot_take_is_told_and_breaks_nothing(url: str) -> None:
+    database = Database(f"mysql+pymysql://{url}")
+    with pytest.raises(DatabaseUnreachable, match="bogus|codec can't encode") as told:
+        database.prepare(0.0)
+    assert "s3cret" not in str(told.value) and SqlJournal(database).recent() == []
+
+
 def test_the_options_of_a_url_are_not_shown() -> None:
     assert Database("postgresql://ft@127.0.0.1/ft?password=s3cret").shown_url == "postgresql+psycopg://ft@127.0.0.1/ft"
 

@@ -127,9 +127,18 @@ def test_page_shows_who_asks_how_often_and_warns_of_drift_from_the_settings(pair
     end_s = time.monotonic() + 10
     while "10.0.0.8" not in (page := paired.client.get("/ft/admin/balancer").text):
         assert time.monotonic() < end_s, page
-        ask(paired, "/ft/active", "10.0.0.8", 1, 0.2, **{"X-Haproxy-Server-State": "UP; name=ft_nodes/server1; node=lb1"})
+        ask(
+            paired,
+            "/ft/active",
+            "10.0.0.8",
+            1,
+            0.2,
+            **{"X-Haproxy-Server-State": "UP; name=ft_nodes/server1; node=lb1"},
+        )
     assert "10.0.0.9" in page and "monitor?mod=NONE" in page, "noted without Redis, written with the next question"
-    assert re.search(r"10\.0\.0\.9 asks every 0\.\d+ s, by the settings it should be 30 s\. 3 failures assumed: it will switch", page)
+    assert re.search(
+        r"10\.0\.0\.9 asks every 0\.\d+ s, by the settings it should be 30 s\. 3 failures assumed: it will switch", page
+    )
     assert "before the pair" in page and "UP; name=ft_nodes/server1; node=lb1" in page
 
 

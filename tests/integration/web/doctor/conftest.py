@@ -80,7 +80,11 @@ class Served:
     def __init__(self, app: Flask, host: str, port: int) -> None:
         self.place = (host, port)
         self.server = create_server(app, host=host, port=port, threads=4, ident=None)
-        threading.Thread(target=self.server.run, daemon=True).start()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # its socket is closed under it at the end
+            self.server.run()
 
     def close(self) -> None:
         """Ends when the port is closed as well."""
