@@ -66,7 +66,7 @@ class LoginForm(FlaskForm):  # type: ignore[misc]
 
 
 def init_app(app: Flask) -> None:
-    """Log-in, database and pages. Needs PORTAL_DATABASE_URL, PORTAL_PASSWORD and PORTAL_ADDRESS, which the page for operators shows."""
+    """Log-in, database and pages. Needs PORTAL_DATABASE_URL, PORTAL_PASSWORD and PORTAL_ADDRESS, that of this portal."""
     logins = LoginManager(app)
     logins.login_view, logins.anonymous_user = "portal.login", Nobody
     logins.user_loader(_user)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, redirect, render_template_string, request, session
+from flask.views import MethodView
 
 from ftplugin import FaultTolerance
 from ftplugin.standby import Limits
@@ -37,6 +38,7 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     @app.before_request
     def note() -> None:
         ran.append(request.path)
+        assert request.form is not None  # as a check of form tokens does: it takes the body
 
     @app.after_request
     def stamp(response: Response) -> Response:
@@ -55,6 +57,7 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
             path=request.path,
             client=request.remote_addr,
             headers=dict(request.headers),
+            form=request.form.to_dict(),
             body=request.get_data(as_text=True)[:10_000],
             length=len(request.get_data()),
             user=session.get("user", ""),
@@ -113,6 +116,23 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     def quick() -> str:
         return str(len(request.get_data()))
 
+    @app.route("/hidden", methods=["GET", "POST"])
+    @_hiding(reads_body=False)
+    @ft.active_only
+    def hidden() -> str:
+        return f"{me} {request.get_data(as_text=True)}"
+
+    @app.post("/taken")
+    @_hiding(reads_body=True)
+    @ft.active_only
+    def taken() -> str:
+        return me
+
+    app.add_url_rule("/class", view_func=ft.active_only(Shown.as_view("shown", me)))
+    outer, inside = Blueprint("outer", __name__), Blueprint("inside", __name__)
+    inside.add_url_rule("/inside", view_func=lambda: me)
+    outer.register_blueprint(inside)
+    app.register_blueprint(ft.active_only(outer), url_prefix="/outer")
     away, phones = Blueprint("away", __name__), Blueprint("phones", __name__)
     away.add_url_rule("/away/<path:rest>", view_func=lambda rest: f"{me} {request.full_path}", methods=["GET", "POST"])
     phones.add_url_rule("/phone/<path:rest>", view_func=lambda rest: f"<at>{me}</at>")
@@ -122,6 +142,31 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     app.register_blueprint(phones)
     ft.init_app(app)
     return app
+
+
+class Shown(MethodView):
+    """A view of a class."""
+
+    def __init__(self, me: str) -> None:
+        self.me = me
+
+    def get(self) -> str:
+        return self.me
+
+
+def _hiding(*, reads_body: bool) -> Callable[[Any], Any]:
+    """A decorator without functools.wraps, which hides that the view is marked."""
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(*args: Any, **values: Any) -> Any:
+            if reads_body:
+                request.get_data()
+            return view(*args, **values)
+
+        checked.__name__ = view.__name__
+        return checked
+
+    return decorate
 
 
 def _pieces(count: int) -> Iterator[bytes]:
