@@ -9,7 +9,7 @@ WITNESS ?=
 QUIET ?=
 PY := .venv/bin/python
 # Without clusters, so they run beside those: what computes, and what waits for real time as the clusters do.
-COMPUTES := tests/sim tests/core tests/integration/web
+COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replicate
 WAITS := tests/integration/adapters tests/integration/celery tests/integration/database tests/integration/health tests/integration/services
 
 .DEFAULT_GOAL := help
@@ -61,7 +61,7 @@ soak: .venv/.made ## as root: random faults for MINUTES=20 from SEED=1 on; WITNE
 	$(PY) -m tests.lab.soak --minutes $(MINUTES) --seed $(SEED) $(if $(WITNESS),--witness) $(if $(QUIET),--quiet) $(ARGS)
 
 lab: .venv/.made ## every test of the fault lab, as root, and what make test leaves out (about 15 minutes)
-	$(PY) -m pytest -m "lab or full" $(ARGS) tests/lab tests/integration/cluster
+	$(PY) -m pytest -m "lab or full" $(ARGS) tests/lab tests/integration/cluster tests/integration/database tests/integration/web
 
 lab-full: .venv/.made ## every fault, crash and race on real hosts, as root: docs/lab.md (ARGS=--help: in parts)
 	$(PY) -m tests.lab.full $(ARGS)

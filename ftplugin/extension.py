@@ -94,6 +94,7 @@ class Portal:
             self.door.close()
         if self.replicator is not None:
             self.replicator.close()
+        self.probers.close()
         self._announcer.close()
         self.database.close()
         self.runtime.client.close()

@@ -7,6 +7,7 @@ Nothing here can switch the check off, and nothing falls back to a channel witho
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -60,13 +61,33 @@ class TlsFiles:
         return ""
 
     def context(self) -> ssl.SSLContext:
-        """For a client: certificate and address checked, TLS 1.2 or newer. Anew when a file changed. Raises OSError."""
-        mark = tuple(os.stat(path).st_mtime_ns for path in (self.ca, self.cert, self.key) if path)
+        """For a client: certificate and address checked, TLS 1.2 or newer. Anew when a file changed.
+
+        A renewal that is half done (a new certificate beside the old key, a file that is gone) takes nothing away from a
+        process that runs: it would fail over for that. Raises OSError, ValueError at the first reading.
+        """
         with _lock:
-            known = _contexts.get(self)
-            if known is None or known[0] != mark:
-                _contexts[self] = known = (mark, _make(self))
-            return known[1]
+            known, mark = _contexts.get(self), self._mark()
+            if known is not None and known[0] == mark:
+                return known[1]
+            try:
+                made = _make(self)
+            except (OSError, ValueError) as error:
+                if known is None:
+                    raise
+                made = known[1]
+                _log.error("FT_TLS_*: the files have changed and cannot be used, the former ones count: %s", error)
+            _contexts[self] = (mark, made)
+            return made
+
+    def _mark(self) -> tuple[int, ...]:
+        marks = []
+        for path in filter(None, (self.ca, self.cert, self.key)):
+            try:
+                marks.append(os.stat(path).st_mtime_ns)
+            except OSError:
+                marks.append(0)
+        return tuple(marks)
 
     def in_url(self, url: str) -> str:
         """``url`` of a Redis with what redis-py, kombu and Celery need to check its certificate; others unchanged."""
@@ -89,6 +110,7 @@ class TlsFiles:
 
 _contexts: dict[TlsFiles, tuple[tuple[int, ...], ssl.SSLContext]] = {}
 _lock = threading.Lock()
+_log = logging.getLogger(__name__)
 
 
 def _make(files: TlsFiles) -> ssl.SSLContext:

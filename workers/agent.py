@@ -35,10 +35,11 @@ class Agent(LeaseKeeper, ServiceWatcher, OrderTaker):
     on_tick: Callable[[Now], None] | None = None
 
     def start(self) -> None:
-        """As NodeRole.start, with the heartbeats that the page shows."""
+        """As NodeRole.start, with the heartbeats that the page shows and what the watchdog knew."""
         if not self._started:
             self.ring = HeartbeatRing()
             self.ring.resume(self.ports.runtime.fetch(HEARTBEATS), self.ports.clock.boot_id)
+            self.resume_watch()
         super().start()
 
     def tick(self, *, early: bool = False) -> Decision | None:

@@ -42,7 +42,7 @@ TRANSPORT: dict[str, Any] = {
 
 def masked(url: str) -> str:
     """The URL with its password replaced, as it may be shown in a message."""
-    return re.sub(r"(://[^/@:]*:)[^@]*@", r"\1***@", url)
+    return re.sub(r"(://[^/@:]*:).*@", r"\1***@", url)
 
 
 def create_app(config: NodeConfig, make_parts: MakeParts | None = None) -> Celery:

@@ -10,6 +10,7 @@ from typing import Any, Callable
 from ftplugin.config import NodeConfig
 from ftplugin.core.decision import Decision, settle
 from ftplugin.core.hysteresis import Memory
+from ftplugin.core.vetoes import STUCK_TURNS
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, designation_of
 from ftplugin.core.terms import Designation, Phase, Role, SplitStance
@@ -216,7 +217,9 @@ class NodeRole:
         return float(document.get("updated_s", 0)) + pause_s
 
     def promotion_facts(self, view: ClusterView, decision: Decision) -> dict[str, Any]:
+        needed = STUCK_TURNS * self.settings()[1].threshold
         return self.vote_facts(view) | {
+            "stuck": decision.memory.stuck_streak >= needed,
             "rule": decision.rule,
             "reason": decision.why,
             "not_before_s": decision.not_before_s,

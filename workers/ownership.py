@@ -75,9 +75,14 @@ class OwnershipAlarm:
         clock, found = self._ports.clock, {}
         for name, value in (self._ports.runtime.fetch(DOCUMENT) or {}).items():
             said = value.get("dual") if isinstance(value, Mapping) else None
-            if isinstance(said, Mapping) and said.get("boot_id") == clock.boot_id and said.get("also_owned"):
+            if not isinstance(said, Mapping) or said.get("boot_id") != clock.boot_id:
+                continue
+            try:
                 claims = tuple((str(what), str(owner)) for what, owner in said["also_owned"])
                 since = {"since_s": float(said["since_s"]), "since_wall_s": float(said["since_wall_s"])}
+            except (KeyError, TypeError, ValueError):
+                continue  # of another version; the watchdog must go on, and the alarm begins anew if it still holds
+            if claims:
                 found[str(name)] = _Conflict(claims=claims, said=claims, said_s=clock.now_s(), **since)
         return found
 

@@ -52,9 +52,7 @@ class Promotion:
         self.deadline_s = 0.0
         self.starts: dict[str, tuple[float, float]] = {}  # service -> its start and the waiting in it, seconds
         self.ahead_s: float | None = None  # of the wall clock, when the first lease was counted
-        self.obeyed = (
-            False  # the peer has signed that it gave up the role under this epoch, if not that it owns nothing
-        )
+        self.obeyed = False  # the peer has signed that it has no role, and that a service of it did not stop
 
     def go(self) -> dict[str, Any]:
         self.epoch = next_epoch(self.runner.highest_seen(self.order), self.me)
@@ -183,7 +181,7 @@ class Promotion:
                 heard.append("portal")
                 if has_stopped(reply.state, self.epoch):
                     return True
-                self.obeyed = reply.state.seen_epoch >= self.epoch and not reply.state.is_active
+                self.obeyed = did_not_stop(reply.state, self.epoch, long=self.order.get("stuck") is True)
                 if left_s() <= 0:
                     return False
                 ports.clock.sleep(POLL_S)
@@ -370,6 +368,15 @@ class Promotion:
         self.ports.runtime.publish(START_FAILED, {"epoch": epoch, "boot_id": clock.boot_id})
         self.runner.demote_now(again, epoch, self.timing, self.ports.runtime.read_role())
         return result
+
+
+def did_not_stop(state: NodeState, epoch: int, *, long: bool) -> bool:
+    """The peer has tried to stop everything under ``epoch`` and could not. One that is still at it, or that has just booted and
+    whose switch worker is not up yet, is not meant: it needs time, no fence command. long: it has signed for N ticks three
+    times over that it has no role and may own something; then nothing more comes of itself.
+    """
+    tried = state.epoch >= epoch and state.phase is Phase.READY
+    return state.seen_epoch >= epoch and not state.is_active and (tried or long)
 
 
 def has_stopped(state: NodeState, epoch: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.terms import Role, ServiceState
@@ -29,8 +29,7 @@ class ServiceWatcher(NodeRole):
         if not self._watching.acquire(blocking=False):
             return  # the tick and the watchdog's own task may come at the same time
         try:
-            if not self._watch_resumed:
-                self._resume_watch()
+            self.resume_watch()
             self._watch_services()
         finally:
             self._watching.release()
@@ -83,11 +82,15 @@ class ServiceWatcher(NodeRole):
         self.published[WATCHDOG] = document  # written again after a wipe
         self.ports.runtime.publish(WATCHDOG, document)
 
-    def _resume_watch(self) -> None:
-        """Take up what the worker knew before its restart, if the host did not reboot."""
-        self._watch_resumed = True
-        document = self.ports.runtime.fetch(WATCHDOG) or {}
-        if document.get("boot_id") == self.ports.clock.boot_id:
+    def resume_watch(self) -> None:
+        """Take up what the worker knew before its restart, if the host did not reboot. Before the first tick says which
+        services were given up: one "none" would end their faults for the other server (H1)."""
+        if not self._watch_resumed:
+            self._take_up(self.ports.runtime.fetch(WATCHDOG) or {})
+
+    def _take_up(self, document: Mapping[str, Any]) -> None:
+        before, self._watch_resumed = self._watch_resumed, True  # tick and watchdog both begin with it
+        if not before and document.get("boot_id") == self.ports.clock.boot_id:
             self._watch = Watch.from_json(document.get("watch"))
 
     def _peer_given_up(self) -> tuple[str, ...] | None:

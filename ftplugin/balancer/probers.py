@@ -27,6 +27,7 @@ MOMENTS = 8  # kept of each prober: seven intervals
 PROBERS_MAX = 32  # of a process; one more takes the place of one that has long been silent, or is not noted
 SILENT_S = 600.0
 FLUSH_S = 1.0
+CLOSE_LIMIT_S = 2.0
 PROCESSES = 256  # documents; a process takes one by its number
 FAILURES_ASSUMED = 3  # what most balancers do unless told otherwise
 QUIET_INTERVALS = 5  # without a question: it has stopped asking
@@ -63,6 +64,14 @@ class Probers:
         self._lock = threading.Lock()
         self._next_s = 0.0
         self._writing = False
+        self._writer: threading.Thread | None = None
+
+    def close(self, limit_s: float = CLOSE_LIMIT_S) -> None:
+        """Write nothing more, and wait for what is under way, ``limit_s`` at most: it uses the node's Redis."""
+        with self._lock:
+            self._next_s, writer = float("inf"), self._writer
+        if writer is not None:
+            writer.join(limit_s)
 
     def note(self, address: str, question: str, now_s: float, seen_as: str = "", *, flush: bool = True) -> None:
         """now_s: CLOCK_BOOTTIME. flush False: nothing is written now."""
@@ -92,10 +101,11 @@ class Probers:
             if self._writing or now_s < self._next_s:
                 return
             self._writing, self._next_s = True, now_s + FLUSH_S
-        try:
-            threading.Thread(target=self._write, name="ft-probers", daemon=True).start()
-        except RuntimeError:  # no more threads here: the answer goes out all the same
-            self._writing = False
+            self._writer = threading.Thread(target=self._write, name="ft-probers", daemon=True)
+            try:
+                self._writer.start()
+            except RuntimeError:  # no more threads here: the answer goes out all the same
+                self._writing, self._writer = False, None
 
     def _write(self) -> None:
         try:
@@ -160,7 +170,7 @@ def drifted(probers: Sequence[Prober], settings: Settings) -> list[Drift]:
             continue
         role = prober.question in ROLE_QUESTIONS
         wanted_s = max(ROLE_S_MIN, settings.interval_s / ROLE_ASKS) if role else settings.interval_s
-        late = prober.interval_s > wanted_s * (1 + DRIFT_SHARE)
+        late = prober.interval_s > (settings.interval_s / 2 if role else wanted_s * (1 + DRIFT_SHARE))
         early = prober.interval_s < wanted_s * (1 - DRIFT_SHARE)
         if late or (early and not role):  # who follows the role may ask as often as it likes
             earlier = None if role else earlier_s(prober.interval_s, settings)

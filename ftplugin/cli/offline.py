@@ -15,10 +15,14 @@ def in_the_way(node: Portal) -> str:
     """Why not, with the way out; "" when nothing is in the way."""
     if node.role.active():
         return "this server is active: switch over first ('ft switch'), then stop its programs"
-    running = [name for lock, name in LOCKS.items() if _held(node.config.instance_dir / lock)]
-    if running:
-        return f"the {' and the '.join(running)} of this server run; stop its programs first"
+    if names := running(node):
+        return f"the {' and the '.join(names)} of this server run; stop its programs first"
     return ""
+
+
+def running(node: Portal) -> list[str]:
+    """The workers of this server that run."""
+    return [name for lock, name in LOCKS.items() if _held(node.config.instance_dir / lock)]
 
 
 def _held(path: pathlib.Path) -> bool:

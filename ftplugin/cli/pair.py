@@ -9,13 +9,14 @@ import click
 import redis
 
 from .common import REFUSED, SOURCE, UNREACHABLE, WRONG, fail, json_option, node_of, say
+from .offline import running
 from ..core.settings import SettingsError
 from ..extension import Portal
 from ..pairing import redis_users
-from ..pairing.answer import adopt, cannot_write
+from ..pairing.answer import adopting, cannot_write
 from ..pairing.exchange import PairingError
 from ..pairing.files import SecretFileError
-from ..pairing.keyring import fingerprint, new_key
+from ..pairing.keyring import fingerprint, new_key, read_keys
 from ..pairing.session import CLOSED, DONE, OPEN_S, Session, Sessions
 
 POLL_S = 0.3
@@ -76,11 +77,19 @@ def _open(node: Portal, as_json: bool, *, wait: bool) -> None:
 def _first_keys(node: Portal) -> str:
     """On a server that was never paired: a key for its portal, and the file that its Redis includes."""
     kept = node.config.secrets
-    if kept.keys:
+    assert kept.keys_file is not None, "cannot_write() comes first"
+    if read_keys(kept.keys_file):  # the file itself: a key of a moment ago must not be written over
         return ""
+    if running(node):  # they live on keys that they have read; a new file would end what the other server believes
+        fail(
+            REFUSED,
+            f"{kept.keys_file} is gone, and this server's workers run with the keys that were in it. Run 'ft pair' on "
+            "the other server and join it from here; or copy that file from there, mode 600",
+        )
     news = {"key": new_key(), "peer_password": redis_users.new_password()}
     news["own_hash"] = redis_users.hashed(redis_users.new_password())
-    adopt(node.config, news, None)
+    with adopting(node.config, news) as take:
+        take(None)
     return (
         f"First key {fingerprint(news['key'])}, in {kept.keys_file}. The portal must run for the other server to join."
     )

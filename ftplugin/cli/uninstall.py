@@ -31,6 +31,7 @@ _BESIDE = re.compile(
 )  # locks of files, and what a crash left
 _LOG = re.compile(r"FT_REPORT_\d{6}\.txt")
 LEFT = (
+    "redis.conf: take out its line 'include .../redis-users.conf', or Redis does not start any more",
     "the configuration file (FT_CONFIG_FILE) and redis.conf, which hold passwords",
     "the programs under your supervisor, and the packages",
     "the settings of your balancer",

@@ -8,7 +8,8 @@ from typing import Any
 from .diagnosis import Diagnosis, diagnose
 from .handover import alarms_of, state_of_fault
 from .hysteresis import Memory, advance, direct_path_cut
-from .policy import Action, Case, Refusal, Rule, certain_s, not_before_s, passable_s, refusals, rule_for
+from .policy import Action, Rule, rule_for
+from .vetoes import Case, Refusal, certain_s, not_before_s, passable_s, refusals
 from .settings import Settings
 from .suspect import again_in_s
 from .terms import Role, SplitStance, VipDestination

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .hysteresis import Memory, advance
-from .policy import VETOES, Action, Case, Refusal, Rule, passable_s, peer_reaches_here
+from .policy import Action, Rule
+from .vetoes import VETOES, Case, Refusal, passable_s, peer_reaches_here
 from .settings import Settings
 from .terms import Tri
 from .timing import Timing

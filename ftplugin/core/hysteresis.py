@@ -137,12 +137,15 @@ def advance(memory: Memory, view: ClusterView, settings: Settings, timing: Timin
 
 
 def _taken(memory: Memory, view: ClusterView) -> tuple[str, ...]:
-    """Once per fault (spec 6): a fault is forgotten when the peer no longer lists its service as given up."""
+    """Once per fault (spec 6): a fault is forgotten when the peer no longer lists its service as given up. A peer whose Redis
+    was wiped lists nothing until its next tick, which proves nothing."""
     names = list(memory.taken)
     if view.handed_s is not None and (memory.last_tick_s is None or view.handed_s > memory.last_tick_s):
         names += [name for name in view.handed if name not in names]
     state = view.peer_state
-    return tuple(names) if state is None else tuple(name for name in names if name in state.given_up)
+    if state is None or state.agent_age_s is None:
+        return tuple(names)
+    return tuple(name for name in names if name in state.given_up)
 
 
 def _heard_between(memory: Memory, view: ClusterView) -> Memory:

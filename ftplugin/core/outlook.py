@@ -17,7 +17,8 @@ from .diagnosis import stall_limit_s
 from .futures import Change, Now, Outcome, as_it_is, end_of, lan_lost, peer_silent, portal_dead
 from .handover import offered, why_not_offered, wrong_services
 from .hysteresis import peer_stuck, probe_is_good
-from .policy import PROMOTIONS, S0, SW, TABLE, Action, Case, Rule, refusals, rule_for, streak_of
+from .policy import PROMOTIONS, S0, SW, TABLE, Action, Rule, rule_for
+from .vetoes import Case, refusals, streak_of
 from .rulebook import NEVER
 from .settings import Settings
 from .terms import Designation, Role

@@ -12,7 +12,8 @@ from typing import Any, Mapping
 from .diagnosis import Diagnosis as D
 from .diagnosis import stall_limit_s
 from .hysteresis import Memory
-from .policy import CHOICES, S0, TABLE, VETOES, Case, Row, Rule, streak_of
+from .policy import CHOICES, S0, TABLE, Row, Rule
+from .vetoes import VETOES, Case, streak_of
 from .settings import Settings
 from .terms import Designation, ProbeCause, Role
 from .timing import Timing

@@ -15,7 +15,8 @@ them to be bad.
 
 from __future__ import annotations
 
-from .policy import F1, Case, Refusal, certain_s
+from .policy import F1
+from .vetoes import Case, Refusal, certain_s
 from .terms import Role
 
 ENDED_BY_PROBES = frozenset({"streak", "hold"})  # vetoes that more probes, or the time they take, can end

@@ -10,8 +10,9 @@ Which server calls is no matter of its address: who has the code is the one.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,8 @@ from ..core.settings import Settings, SettingsError, parse_address
 from ..store.keys import Keys as Names
 from . import exchange, redis_users
 from .exchange import ForgedError, Keys, PairingError
-from .files import write_secret
-from .keyring import fingerprint, new_key, write_keys
+from .files import staged
+from .keyring import fingerprint, keys_text, new_key
 from .session import ANSWERED, DONE, Change, Closed, Session, Sessions
 
 MESSAGE_BYTES_MAX = 8_192
@@ -113,7 +114,8 @@ class Answering:
             change.count_wrong(whence)
             raise WrongCode("the confirmation is not of the server that has joined")
         pending = json.loads(change.session.pending)
-        trouble = adopt(self.config, pending, self.client)
+        with adopting(self.config, pending) as take:
+            trouble = take(self.client)
         address = str(pending["address"])
         result = f"paired with {address}; key {fingerprint(pending['key'])} counts from now on, and it alone"
         reply = {"proof": keys.proof("confirm", sealed, "done")}
@@ -178,23 +180,31 @@ def cannot_write(config: NodeConfig) -> str:
     return ""
 
 
-def adopt(config: NodeConfig, news: Mapping[str, Any], client: redis.Redis | None) -> str:
-    """Write the files: the login at the other's Redis, the other's login here, last the keys, which decide.
+@contextlib.contextmanager
+def adopting(config: NodeConfig, news: Mapping[str, Any]) -> Iterator[Callable[[redis.Redis | None], str]]:
+    """What was agreed on, written beside the files that count. Gives what then puts it in their place.
 
-    news: key, peer_password, own_hash. What could not be done at the running Redis, as a sentence; "" when all was
-    done. Raises SecretFileError, OSError.
+    news: key, peer_password, own_hash. The call gets the running Redis, or None, and returns what could not be done
+    there, as a sentence; "" when all was done. Raises SecretFileError, OSError: then nothing has changed.
     """
     kept, names = config.secrets, Names(config.prefix)
-    write_secret(kept.peer_password_file, f"{news['peer_password']}\n")
-    redis_users.write_users(kept.redis_users_file, kept.own_user, news["own_hash"], names)
-    trouble = ""
-    if client is not None:
-        try:
-            redis_users.apply(client, kept.own_user, news["own_hash"], names)
-        except redis_users.RedisUsersError as error:
-            trouble = (
-                f"{error}. It takes the user of {kept.redis_users_file} when it starts, if redis.conf includes that"
-            )
     assert kept.keys_file is not None, "cannot_write() comes first"
-    write_keys(kept.keys_file, [news["key"]])
-    return trouble
+    texts = {  # the login at the other's Redis, the other's login here, last the keys, which decide
+        kept.peer_password_file: f"{news['peer_password']}\n",
+        kept.redis_users_file: redis_users.users_text(kept.own_user, news["own_hash"], names),
+        kept.keys_file: keys_text(kept.keys_file, [news["key"]]),
+    }
+    with staged(texts) as put:
+
+        def take(client: redis.Redis | None) -> str:
+            put()
+            try:
+                if client is not None:
+                    redis_users.apply(client, kept.own_user, news["own_hash"], names)
+            except redis_users.RedisUsersError as error:
+                return (
+                    f"{error}. It takes the user of {kept.redis_users_file} when it starts, if redis.conf includes that"
+                )
+            return ""
+
+        yield take

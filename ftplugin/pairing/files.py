@@ -1,7 +1,7 @@
 """Files that hold secrets: mode 0600, replaced as a whole, refused when others may read them.
 
-A process that runs as root gives a new file to the owner of its folder, so that ``ft`` in a root shell leaves no file
-that the portal cannot read.
+A process that runs as root gives a file to the owner of the one that it replaces, a new one to the owner of the folder:
+so ``ft`` in a root shell leaves no file that the portal cannot read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pathlib
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 BYTES_MAX = 65_536
 MODE = 0o600
@@ -51,24 +51,49 @@ def read_secret(path: pathlib.Path) -> str:
 
 def write_secret(path: pathlib.Path, text: str) -> None:
     """Replace the file as a whole, durable, mode 0600. A reader sees the old text or the new one. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    passing = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    with staged({path: text}) as put:
+        put()
+
+
+@contextlib.contextmanager
+def staged(texts: Mapping[pathlib.Path, str]) -> Iterator[Callable[[], None]]:
+    """Files that change together: all are written beside the old ones first, where a full disk or a lost right shows.
+
+    Gives what then puts them in place, in that order; without that call nothing changes. Raises OSError.
+    """
+    passing: dict[pathlib.Path, pathlib.Path] = {}
+
+    def put() -> None:
+        for path, written in passing.items():
+            os.replace(written, path)
+        for folder in {path.parent for path in passing}:
+            _sync(folder)
+
     try:
-        with open(descriptor, "wb") as opened:
-            _hand_over(descriptor, path.parent)
-            opened.write(text.encode("ascii"))
-            opened.flush()
-            os.fsync(descriptor)
-        os.replace(passing, path)
-    except BaseException:
-        passing.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            passing[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            descriptor = os.open(passing[path], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+            with open(descriptor, "wb") as opened:
+                _hand_over(descriptor, path)
+                opened.write(text.encode("utf-8"))
+                opened.flush()
+                os.fsync(descriptor)
+        yield put
     finally:
-        os.close(folder)
+        for written in passing.values():
+            with contextlib.suppress(
+                OSError
+            ):  # mostly put in place; what cannot be removed is told by what failed first
+                written.unlink()
+
+
+def _sync(folder: pathlib.Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -78,7 +103,7 @@ def only_one(path: pathlib.Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     try:
-        _hand_over(descriptor, path.parent)
+        _hand_over(descriptor, path)
         end_s = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
@@ -93,7 +118,7 @@ def only_one(path: pathlib.Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _hand_over(descriptor: int, folder: pathlib.Path) -> None:
+def _hand_over(descriptor: int, path: pathlib.Path) -> None:
     if os.geteuid() == 0:
-        owner = folder.stat()
+        owner = path.lstat() if os.path.lexists(path) else path.parent.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)

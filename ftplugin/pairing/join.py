@@ -14,9 +14,9 @@ from ..config import NodeConfig
 from ..core.settings import parse_address
 from ..http_client import HttpClient, HttpFailure
 from . import exchange, redis_users
-from .answer import MESSAGE_BYTES_MAX, adopt, facts_of
+from .answer import MESSAGE_BYTES_MAX, adopting, facts_of
 from .exchange import ForgedError, Keys, PairingError
-from .keyring import KEYS_MAX, fingerprint, write_keys
+from .keyring import KEYS_MAX, fingerprint, read_keys, write_keys
 
 LIMIT_S = 5.0
 CONFIRM_TRIES, CONFIRM_PAUSE_S = 5, 0.5
@@ -62,15 +62,16 @@ def join(config: NodeConfig, version: str, address: str, code: str, client: redi
         )
     facts = keys.opened("answer", answered)
     news = {"key": facts["key"], "peer_password": facts["redis_password"], "own_hash": redis_users.hashed(password)}
-    former = list(config.secret_keys)[: KEYS_MAX - 1]
     assert config.secrets.keys_file is not None, "cannot_write() comes first"
+    former = read_keys(config.secrets.keys_file)[: KEYS_MAX - 1]
     write_keys(
         config.secrets.keys_file, [*former, news["key"]]
     )  # until the other one has confirmed, the former one signs
     confirm = {"session": session, "proof": keys.proof("confirm", answered)}
-    if not keys.proves(_confirmed(other, confirm).get("proof"), "confirm", answered, "done"):
-        raise ForgedError(f"the last word of {base} is not signed; pair once more")
-    trouble = adopt(config, news, client)
+    with adopting(config, news) as take:  # all is on the disk before the other one gives up the former key
+        if not keys.proves(_confirmed(other, confirm).get("proof"), "confirm", answered, "done"):
+            raise ForgedError(f"the last word of {base} is not signed; pair once more")
+        trouble = take(client)
     return Joined(key=str(facts["key"]), peer=facts, trouble=trouble)
 
 

@@ -53,7 +53,7 @@ class Watched(Generic[T]):
             try:
                 self._value = self._load(self._value)
                 self._problem = ""
-            except SecretFileError as error:
+            except (SecretFileError, OSError) as error:
                 self._say(str(error))
             self._looked_s = now_s
             return self._value
@@ -70,7 +70,10 @@ class Watched(Generic[T]):
         mark = (facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size)
         if mark == self._mark:
             return known
-        value = self._parse(read_secret(self.path))
+        try:
+            value = self._parse(read_secret(self.path))
+        except FileNotFoundError:
+            return known  # gone since; the next look says so
         self._mark = mark
         return value
 
@@ -139,7 +142,11 @@ def read_keys(path: pathlib.Path) -> tuple[str, ...]:
 
 def write_keys(path: pathlib.Path, keys: Sequence[str]) -> None:
     """Replace the ring; doubles go. Raises SecretFileError when there would be none or too many, OSError."""
-    ring = list(dict.fromkeys(keys))
-    text = _HEAD + "".join(f"{key}\n" for key in ring)
+    write_secret(path, keys_text(path, keys))
+
+
+def keys_text(path: pathlib.Path, keys: Sequence[str]) -> str:
+    """What ``write_keys`` writes. Raises SecretFileError."""
+    text = _HEAD + "".join(f"{key}\n" for key in dict.fromkeys(keys))
     keys_in(text, path)
-    write_secret(path, text)
+    return text

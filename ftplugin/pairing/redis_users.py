@@ -19,7 +19,8 @@ from ..store.keys import AGENT_QUEUE, Keys
 from .files import SecretFileError, read_secret, write_secret
 
 WITNESS_USER = "voter"
-PLAIN = ("+ping", "+multi", "+discard")  # without EXEC nothing is done by it; "ft doctor" asks so what it may do
+PLAIN = ("+ping", "+multi", "+discard")  # "ft doctor" asks so what it may do, and does nothing
+TRANSACTION = ("+exec", "+unwatch")  # of what it may do: a vote where nobody has loaded the scripts
 _HEAD = "# The other server's login here. Written by 'ft pair'; name this file in redis.conf: include PATH\n"
 
 
@@ -39,8 +40,8 @@ def hashed(password: str) -> str:
 def peer_rules(keys: Keys) -> list[str]:
     """What the other server may do here, without its password."""
     vote, words, queue = f"~{keys.vote}", f"~{keys.word_prefix}*", f"~{keys.queue(AGENT_QUEUE)}"
-    selectors = [f"({vote} +evalsha +hmget +hset)", f"({words} +set)", f"({queue} +lpush)"]
-    return ["resetkeys", "resetchannels", "-@all", *PLAIN, *selectors]
+    selectors = [f"({vote} +evalsha +hmget +hset +watch)", f"({words} +set)", f"({queue} +lpush)"]
+    return ["resetkeys", "resetchannels", "-@all", *PLAIN, *TRANSACTION, *selectors]
 
 
 def witness_rules(keys: Keys) -> list[str]:
@@ -55,7 +56,12 @@ def line(user: str, password_hash: str, rules: list[str]) -> str:
 
 def write_users(path: pathlib.Path, user: str, password_hash: str, keys: Keys) -> None:
     """The file that redis.conf includes. Raises OSError."""
-    write_secret(path, _HEAD + line(user, password_hash, peer_rules(keys)) + "\n")
+    write_secret(path, users_text(user, password_hash, keys))
+
+
+def users_text(user: str, password_hash: str, keys: Keys) -> str:
+    """What ``write_users`` writes."""
+    return _HEAD + line(user, password_hash, peer_rules(keys)) + "\n"
 
 
 def hash_in(path: pathlib.Path, user: str) -> str:

@@ -17,7 +17,7 @@ from .. import protocol
 from . import exchange
 from .exchange import Keys, PairingError
 from .files import only_one
-from .keyring import REREAD_S, fingerprint, new_key, read_keys, write_keys
+from .keyring import KEYS_MAX, REREAD_S, fingerprint, new_key, read_keys, write_keys
 
 TOLD_S = REREAD_S + 0.3  # so long after a change of the file every process that runs uses it
 GIVEN = "FT_SECRET_KEYS is set in the configuration; move it into a file with 'ft keys to-file', then rotate"
@@ -51,7 +51,8 @@ def rotate(path: pathlib.Path | None, tell: Tell, say: Say, pause: Callable[[flo
     name = fingerprint(made)
     with only_one(path):
         ring = read_keys(path)
-        write_keys(path, [ring[0], *(key for key in ring if fingerprint(key) == reply.get("signs")), made])
+        signs = [key for key in ring if fingerprint(key) == reply.get("signs")]
+        write_keys(path, _grown(ring, *signs, made))
     say(f"both servers accept key {name}")
     pause(TOLD_S)
     tell("key_sign", {"key": name})
@@ -107,7 +108,7 @@ def _new(path: pathlib.Path, body: Mapping[str, Any], say: Say) -> dict[str, Any
         theirs, private, made = str(body.get("public", "")), exchange.new_private(), new_key()
         public = exchange.encode(exchange.public_of(private))
         keys = Keys.of(known.encode(), private, exchange.decode(theirs), "rotate", theirs, public)
-        write_keys(path, [ring[0], known, made])
+        write_keys(path, _grown(ring, known, made))
     say(f"asked by the other server, this one accepts a new key, {fingerprint(made)}")
     return {"public": public, "sealed": keys.seal("answer", {"key": made}), "signs": fingerprint(ring[0])}
 
@@ -129,6 +130,11 @@ def _change(path: pathlib.Path, change: Callable[[tuple[str, ...]], Sequence[str
         new = tuple(change(ring))
         if new != ring:
             write_keys(path, new)
+
+
+def _grown(ring: Sequence[str], *needed: str) -> list[str]:
+    """With the keys of this rotation; those of another one that runs, or broke off, stay too as long as there is room."""
+    return list(dict.fromkeys([ring[0], *needed, *ring]))[:KEYS_MAX]
 
 
 def _first(ring: Sequence[str], name: str) -> list[str]:

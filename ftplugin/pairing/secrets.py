@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..protocol import check_keys
-from .files import SecretFileError, read_secret
+from .files import SecretFileError
 from .keyring import KeyRing, Watched
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 KEYS_FILE, PEER_PASSWORD_FILE, REDIS_USERS_FILE = "secret.keys", "peer-redis.password", "redis-users.conf"
 PEER_USER = "peer"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,12 @@ def _keys(
         raise ValueError(f"FT_SECRET_KEYS_FILE={named}: FT_SECRET_KEYS is set too; keep one of the two")
     if given:
         check_keys(given)
+        if not named and (instance / KEYS_FILE).exists():
+            _log.warning(
+                "FT_SECRET_KEYS is set, so %s is not used by this process; all programs of a server must use the same "
+                "of the two, or a rotation leaves some of them behind: take one away",
+                instance / KEYS_FILE,
+            )
         return tuple(given), None
     path = _path(named, instance / KEYS_FILE)
     try:
@@ -110,9 +118,17 @@ def _password(values: Mapping[str, Any], name: str, path: pathlib.Path | None) -
     try:
         if values[f"{name}_FILE"] and not path.exists():
             raise SecretFileError(f"{path}: is not there; write the password into it, mode 600")
-        return Password(given="", file=Watched(path, str.strip, ""))
+        return Password(given="", file=Watched(path, lambda text: _password_in(text, path), ""))
     except SecretFileError as error:
         raise ValueError(f"{name}_FILE: {error}") from None
+
+
+def _password_in(text: str, path: pathlib.Path) -> str:
+    """Raises SecretFileError: a process that runs keeps what it has, where a file was emptied by mistake."""
+    lines = text.split()
+    if len(lines) != 1:
+        raise SecretFileError(f"{path}: must hold one password in one line, without spaces; or remove the file")
+    return lines[0]
 
 
 def networks_of(texts: Sequence[Any]) -> tuple[Network, ...]:
@@ -126,11 +142,3 @@ def networks_of(texts: Sequence[Any]) -> tuple[Network, ...]:
                 f"FT_MONITOR_ALLOW[{index}]: must be an IP address or network, as 10.0.0.0/24 (got {str(text)[:60]!r})"
             ) from None
     return tuple(found)
-
-
-def read_password(path: pathlib.Path) -> str:
-    """The password in a file; "" when it is not there. Raises SecretFileError."""
-    try:
-        return read_secret(path).strip()
-    except FileNotFoundError:
-        return ""

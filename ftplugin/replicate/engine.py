@@ -24,6 +24,8 @@ from ftplugin.core.timing import Timing
 from ftplugin.state import CONTENT, agent_age_s
 from ftplugin.store.database import DatabaseUnreachable
 
+from .files import FolderThing
+from .files_kept import tidy
 from .ledger import Ledger, root_of
 from .listen import Listener
 from .pull import Progress, Puller
@@ -39,6 +41,7 @@ POLL_S = 1.0
 SCAN_S_MIN, SCAN_PART = 5.0, 50  # at most a fiftieth of a processor goes into looking
 AGAIN_S_MIN, AGAIN_S_MAX = 2.0, 60.0  # between two rounds while the same difference stays
 CLOSE_LIMIT_S = 5.0
+TIDY_S = 3600.0
 NICE = 10
 SOURCE = "replication"
 SYNC, WAKE, ORDER = "sync", "content_wake", "content_order"
@@ -49,7 +52,7 @@ class _Look:
     """The last look at one thing."""
 
     def __init__(self) -> None:
-        self.due_s = 0.0
+        self.due_s = self.tidy_s = 0.0
         self.root = ""
         self.scan = Scan()
         self.error = ""
@@ -207,6 +210,9 @@ class Replicator:
             look.root, look.error = root_of(ledger.digests()), ""
         except ReplicationError as error:
             look.error = str(error)
+        if isinstance(thing, FolderThing) and began_s >= look.tidy_s:
+            look.tidy_s = began_s + TIDY_S
+            tidy(thing)
         look.due_s = time.monotonic() + max(SCAN_S_MIN, SCAN_PART * (time.monotonic() - began_s))
         self._say(name, look.error or ("; ".join(look.scan.problems[:3])))
         if look.scan.gone:

@@ -15,13 +15,13 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from .ledger import Ledger, Record, bucket_of
+from .ledger import Ledger, bucket_of
 from .safe_folder import DEPTH_MAX, MODE_BITS, RESERVED, Refused, SafeFolder, Seen, open_plain, parts_of
-from .thing import Found, ReplicationError, check_name
+from .thing import Found, Known, ReplicationError, check_name
 
 BLOCK_BYTES = 1 << 20
 FILES_MAX = 20_000
@@ -122,7 +122,7 @@ class FolderThing:
 
     # --- look -----------------------------------------------------------------------------------------------------
 
-    def found(self, known: Callable[[str], Record | None]) -> Iterator[Found]:
+    def found(self, known: Known) -> Iterator[Found]:
         """Every file and folder; what cannot be read is a problem and no deletion."""
         self._problems, self._unseen, self._unseen_below = [], set(), []
         folder, count = self.open(), 0
@@ -135,7 +135,7 @@ class FolderThing:
         finally:
             folder.close()
 
-    def _below(self, fd: int, path: str, known: Callable[[str], Record | None], depth: int) -> Iterator[Found]:
+    def _below(self, fd: int, path: str, known: Known, depth: int) -> Iterator[Found]:
         try:
             with os.scandir(fd) as listing:
                 listed = sorted(listing, key=lambda entry: entry.name)
@@ -152,7 +152,7 @@ class FolderThing:
                 if stat.S_ISDIR(facts.st_mode):
                     yield from self._folder(fd, entry.name, key + "/", facts, known, depth)
                 elif stat.S_ISREG(facts.st_mode):
-                    one = self._file(fd, entry.name, key, facts, known(key))
+                    one = self._file(fd, entry.name, key, facts, known)
                     if one is not None:
                         yield one
                 else:
@@ -170,28 +170,26 @@ class FolderThing:
         self._unseen.add(key)
         self._unseen_below.append(key if not key or key.endswith("/") else key + "/")
 
-    def _folder(
-        self, fd: int, name: str, key: str, facts: os.stat_result, known: Callable[[str], Record | None], depth: int
-    ) -> Iterator[Found]:
+    def _folder(self, fd: int, name: str, key: str, facts: os.stat_result, known: Known, depth: int) -> Iterator[Found]:
         if depth >= DEPTH_MAX:
             raise Refused(f"{_shown(key)}: is nested too deeply")
         below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         try:
             mode = facts.st_mode & MODE_BITS
-            record = known(key)
-            extra = Extra.of(record.extra) if record is not None else None
-            kept = record is not None and extra is not None and extra.seen is not None and extra.seen.mode == mode
-            digest = record.entry.digest if kept and record is not None and record.entry.digest else folder_digest(mode)
-            yield Found(key, digest, [[0, 0, 0, 0, mode], extra.mode if kept and extra is not None else mode, ""])
+            digest = known.entries.get(key, "").partition(" ")[0]
+            extra = Extra.of(known.extras.get(key))
+            if not digest or extra is None or extra.seen is None or extra.seen.mode != mode:
+                digest, extra = folder_digest(mode), Extra(Seen(0, 0, 0, 0, mode), mode)
+            yield Found(key, digest, extra.to_json())
             yield from self._below(below, key, known, depth + 1)
         finally:
             os.close(below)
 
-    def _file(self, fd: int, name: str, key: str, facts: os.stat_result, record: Record | None) -> Found | None:
+    def _file(self, fd: int, name: str, key: str, facts: os.stat_result, known: Known) -> Found | None:
         """None: it is being written at this moment."""
-        if record is not None and record.entry.digest and (extra := Extra.of(record.extra)) is not None:
-            if extra.seen == Seen.of(facts):
-                return Found(key, record.entry.digest, record.extra, record.entry.at_wall_s)
+        digest = known.entries.get(key, "").partition(" ")[0]
+        if digest and (listed := known.extras.get(key)) and listed[0] == list(Seen.of(facts)):
+            return Found(key, digest, listed)
         opened = open_plain(name, fd, key)
         try:
             before = Seen.of(os.fstat(opened))
@@ -218,8 +216,9 @@ class FolderThing:
         folder, found = self.open(), {}
         try:
             for key, digest in wanted.items():
-                record = held[bucket_of(key)].get(key)
-                extra = Extra.of(record.extra) if record is not None and record.entry.digest == digest else None
+                bucket = held[bucket_of(key)]
+                same = bucket.entries.get(key, "").startswith(digest + " ")
+                extra = Extra.of(bucket.extras.get(key)) if same else None
                 facts = _seen(folder, key) if extra is not None else None
                 if extra is None or facts is None:
                     continue

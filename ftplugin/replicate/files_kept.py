@@ -6,20 +6,30 @@ import os
 import time
 
 from .files import BLOCK_BYTES, FolderThing
-from .safe_folder import KEPT, MODE_BITS, STAGING, Refused, SafeFolder, open_plain
+from .safe_folder import KEPT, MODE_BITS, STAGING, Refused, open_plain
+from .thing import ReplicationError
 
 STAGED_AGE_S = 7 * 86_400.0
 
 
-def tidy(folder: SafeFolder, now_wall_s: float | None = None) -> int:
-    """Remove parts that nobody has continued for a week. How many. Raises OSError, Refused."""
+def tidy(thing: FolderThing, now_wall_s: float | None = None) -> int:
+    """Remove parts that nobody has continued for a week. How many; 0 also when the folder cannot be used now."""
     now_wall_s = time.time() if now_wall_s is None else now_wall_s
     count = 0
-    with folder.reserved(STAGING) as staging, os.scandir(staging) as listing:
-        for entry in listing:
-            if now_wall_s - entry.stat(follow_symlinks=False).st_mtime > STAGED_AGE_S:
-                os.unlink(entry.name, dir_fd=staging)
-                count += 1
+    try:
+        folder = thing.open()
+    except ReplicationError:
+        return 0  # the look before has said so
+    try:
+        with folder.reserved(STAGING) as staging, os.scandir(staging) as listing:
+            for entry in listing:
+                if now_wall_s - entry.stat(follow_symlinks=False).st_mtime > STAGED_AGE_S:
+                    os.unlink(entry.name, dir_fd=staging)
+                    count += 1
+    except (OSError, Refused):
+        return count  # looked at again in an hour
+    finally:
+        folder.close()
     return count
 
 

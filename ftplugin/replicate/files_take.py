@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
 from .files import BLOCK_BYTES, Extra, FolderThing, file_digest, folder_digest, read_digests
-from .merge import Entry
 from .safe_folder import KEPT, MODE_BITS, STAGING, Refused, Seen, exchange
 from .thing import Keep, ReplicationError, Wanted
 
@@ -47,7 +46,7 @@ class _Part(NamedTuple):
     missing: list[int]
 
 
-def described(key: str, then: Entry, value: Any) -> Described:
+def described(key: str, digest: str, value: Any) -> Described:
     """Raises ValueError when it is not what the digest covers."""
     try:
         size, mode, mtime_ns = int(value["size"]), int(value["mode"]), int(value["mtime_ns"])
@@ -58,10 +57,10 @@ def described(key: str, then: Entry, value: Any) -> Described:
     if not 0 <= size <= FILE_BYTES_MAX or not 0 <= mode <= MODE_BITS or not 0 <= mtime_ns < 2**62:
         raise ValueError(f"{key[:80]!r}: size, mode or time is out of bounds")
     if key.endswith("/"):
-        good = then.digest == folder_digest(mode)
+        good = digest == folder_digest(mode)
     else:
         whole = len(blocks) == -(-size // BLOCK_BYTES) and all(len(block) == 32 for block in blocks)
-        good = whole and then.digest == file_digest(mode, size, blocks)
+        good = whole and digest == file_digest(mode, size, blocks)
     if not good:
         raise ValueError(f"{key[:80]!r}: its description does not fit its digest")
     return told
@@ -100,7 +99,7 @@ class FileTaker:
                 if one.key not in told:
                     self._result.later.append(one.key)
                     continue
-                facts = described(one.key, one.then, told[one.key])
+                facts = described(one.key, one.digest, told[one.key])
                 if not one.key.endswith("/"):
                     files.append((one, facts))
                 elif self._fits(one):
@@ -157,7 +156,7 @@ class FileTaker:
             raise ReplicationError(
                 f"{self._thing.path}: the disk is full: {told.size} bytes are needed for {one.key!r:.80}"
             )
-        name = hashlib.sha256(os.fsencode(one.key) + b"\0" + one.then.digest.encode()).hexdigest()[:40]
+        name = hashlib.sha256(os.fsencode(one.key) + b"\0" + one.digest.encode()).hexdigest()[:40]
         fresh = True
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -200,7 +199,7 @@ class FileTaker:
         """Ask for the missing blocks, a few MiB at a time; the parts that are whole."""
         lacking = {part.wanted.key: set(part.missing) for part in parts}
         for asked in _questions(parts):
-            lengths, data = self._fetch([[p.wanted.key, p.wanted.then.digest, numbers] for p, numbers in asked])
+            lengths, data = self._fetch([[p.wanted.key, p.wanted.digest, numbers] for p, numbers in asked])
             at = 0
             for (part, numbers), found in zip(asked, lengths):
                 for n, length in zip(numbers, found):
@@ -258,7 +257,7 @@ class FileTaker:
     def _fits(self, one: Wanted) -> bool:
         """Whether this file is still what is known of it here; else it is left for later. Raises Refused, OSError."""
         facts = self._folder.seen(one.key)
-        own = one.own.digest if one.own is not None else ""
+        own = one.own_digest
         folder = one.key.endswith("/")
         if facts is None:
             good = not own
@@ -285,7 +284,7 @@ class FileTaker:
 
     def _keep_aside(self, one: Wanted, fd: int, name: bytes) -> None:
         """A second name for the file that gives way, and the record of it. Raises OSError and what ``keep`` raises."""
-        kept = hashlib.sha256(os.fsencode(one.key) + (one.own.digest if one.own else "").encode()).hexdigest()[:32]
+        kept = hashlib.sha256(os.fsencode(one.key) + (one.own_digest).encode()).hexdigest()[:32]
         facts = None
         with contextlib.suppress(FileNotFoundError):
             facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -329,7 +328,7 @@ class FileTaker:
             if one.conflict:
                 self._keep_aside(one, fd, name)
             before = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            aside = hashlib.sha256(name + one.then.digest.encode() + b"gone").hexdigest()[:40]
+            aside = hashlib.sha256(name + one.digest.encode() + b"gone").hexdigest()[:40]
             os.rename(name, aside, src_dir_fd=fd, dst_dir_fd=staging)
             self._drop(staging, aside, one, before)
         self._result.done[one.key] = None

@@ -15,14 +15,13 @@ from ftplugin.store.database import Database
 from .conflicts import ConflictStore, Lost, conflict_id
 from .files import FolderThing
 from .files_take import FileTaker
-from .ledger import BUCKETS, Ledger, Record, bucket_of, root_of
-from .merge import Entry, Verdict, judge
+from .ledger import BUCKETS, Bucket, Ledger, bucket_of, root_of
+from .merge import Verdict, entry_of, is_plainly_newer, judge
 from .rows import RowThing, digest_of
 from .thing import ReplicationError, Wanted
 from .wire import ContentPeer
 
 ROWS_PAGE, FILES_PAGE, BUCKETS_PAGE = 5_000, 200, 128
-COUNT_MAX = 2**53
 AnyThing = RowThing | FolderThing
 
 
@@ -128,9 +127,9 @@ class Puller:
                     raise ReplicationError(f"{thing.name}: the other server answers none of what was asked")
                 held = ledger.load(asked)
                 wanted, merged = self._judged(_entries(answer, set(asked)), held, progress, count=not deleted)
-                if any(not one.then.digest for one in wanted):
+                if any(not one.digest for one in wanted):
                     with_gone += asked
-                self._take(thing, ledger, held, [one for one in wanted if bool(one.then.digest) != deleted], merged)
+                self._take(thing, ledger, held, [one for one in wanted if bool(one.digest) != deleted], merged)
                 left = rest
         if buckets:
             ledger.intend({})
@@ -138,8 +137,8 @@ class Puller:
 
     def _judged(
         self,
-        theirs: Mapping[int, dict[str, Entry]],
-        held: dict[int, dict[str, Record]],
+        theirs: Mapping[int, dict[str, str]],
+        held: dict[int, Bucket],
         progress: Progress,
         *,
         count: bool,
@@ -148,17 +147,22 @@ class Puller:
         wanted: list[Wanted] = []
         merged: set[int] = set()
         for bucket, entries in theirs.items():
-            mine = held[bucket]
+            mine = held[bucket].entries
             for key, their in entries.items():
-                record = mine.get(key)
-                own = record.entry if record is not None else None
-                if own == their:
+                text = mine.get(key)
+                if text == their:
                     continue
-                verdict, then = judge(own, their)
+                if bucket_of(key) != bucket:
+                    raise ReplicationError(f"the other server's entry {key[:80]!r} is not of what was asked")
+                if text is not None and is_plainly_newer(text, their):
+                    wanted.append(Wanted(key, text, their, False, bucket))
+                    continue
+                own = entry_of(text) if text is not None else None
+                verdict, then = judge(own, entry_of(their))
                 if verdict in (Verdict.TAKE, Verdict.TAKE_CONFLICT) and then is not None:
-                    wanted.append(Wanted(key, own, then, verdict is Verdict.TAKE_CONFLICT, bucket))
-                elif record is not None and then is not None and then != own:
-                    mine[key] = Record(then, record.extra)
+                    wanted.append(Wanted(key, text or "", then.text, verdict is Verdict.TAKE_CONFLICT, bucket))
+                elif then is not None and then != own:
+                    mine[key] = then.text
                     merged.add(bucket)
                 if count and verdict in (Verdict.KEEP, Verdict.KEEP_CONFLICT):
                     progress.ahead += 1
@@ -174,7 +178,7 @@ class Puller:
         self,
         thing: AnyThing,
         ledger: Ledger,
-        held: dict[int, dict[str, Record]],
+        held: dict[int, Bucket],
         wanted: list[Wanted],
         merged: set[int],
     ) -> None:
@@ -189,7 +193,7 @@ class Puller:
             changed = set(merged)
             for one in page:
                 if one.key in taken:
-                    held[one.bucket][one.key] = Record(one.then, taken[one.key])
+                    held[one.bucket].put(one.key, one.then, taken[one.key])
                     changed.add(one.bucket)
             ledger.save({n: held[n] for n in changed})
             merged = set()
@@ -203,13 +207,13 @@ class Puller:
         done: dict[str, Any] = {}
         left: Sequence[Wanted] = page
         while left:
-            digests = {one.key: one.then.digest for one in left if one.then.digest}
+            digests = {one.key: one.digest for one in left if one.digest}
             texts = self._texts(thing, digests) if digests else {}
-            ready = [one for one in left if not one.then.digest or one.key in texts] if len(texts) < len(left) else left
+            ready = [one for one in left if not one.digest or one.key in texts] if len(texts) < len(left) else left
             outcome = thing.take(ready, texts, lambda lost: self._keep(thing.name, lost))
             self.progress[thing.name].problems += outcome.problems
             done |= dict.fromkeys(outcome.done)
-            left = [one for one in left if one.then.digest and one.key not in texts] if texts else []
+            left = [one for one in left if one.digest and one.key not in texts] if texts else []
         return done
 
     def _texts(self, thing: RowThing, digests: dict[str, str]) -> dict[str, str]:
@@ -219,8 +223,8 @@ class Puller:
             return {}
         return {k: row for k, row in answer.items() if isinstance(row, str) and digests.get(k) == digest_of(row)}
 
-    def _files(self, thing: FolderThing, held: dict[int, dict[str, Record]], page: Sequence[Wanted]) -> dict[str, Any]:
-        extras = {one.key: r.extra for one in page if (r := held[one.bucket].get(one.key)) is not None}
+    def _files(self, thing: FolderThing, held: dict[int, Bucket], page: Sequence[Wanted]) -> dict[str, Any]:
+        extras = {one.key: held[one.bucket].extras.get(one.key) for one in page}
 
         def fetch(parts: list[list[Any]]) -> tuple[list[list[int]], memoryview]:
             head, data = self._peer.blocks(thing=thing.name, parts=parts)
@@ -231,10 +235,10 @@ class Puller:
 
         taker = FileTaker(thing, extras, fetch, lambda lost: self._keep(thing.name, lost))
         try:
-            there = {one.key: one.then.digest for one in page if one.then.digest}
+            there = {one.key: one.digest for one in page if one.digest}
             if there:
                 told = self._peer.ask("files", thing=thing.name, wanted=there).get("files")
-                found = taker.write([one for one in page if one.then.digest], told if isinstance(told, dict) else {})
+                found = taker.write([one for one in page if one.digest], told if isinstance(told, dict) else {})
             else:
                 found = taker.delete(page)
         finally:
@@ -249,14 +253,13 @@ class Puller:
         now_s = self._wall_s()
         found = []
         for one, facts in lost:
-            own, item = one.own, one.key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            own, then = entry_of(one.own) if one.own else None, entry_of(one.then)
+            item = one.key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             when = {"at_wall_s": own.at_wall_s if own else now_s, "origin": own.origin if own else self._me}
-            won = {"at_wall_s": one.then.at_wall_s, "origin": one.then.origin, "deleted": not one.then.digest}
+            won = {"at_wall_s": then.at_wall_s, "origin": then.origin, "deleted": not then.digest}
             found.append(
                 Lost(
-                    conflict_id=conflict_id(
-                        thing, one.key, own.digest if own else "", one.then.digest, facts.get("file")
-                    ),
+                    conflict_id=conflict_id(thing, one.key, own.digest if own else "", one.digest, facts.get("file")),
                     subject=thing,
                     item=item,
                     found_wall_s=now_s,
@@ -269,38 +272,18 @@ class Puller:
         self.progress[thing].conflicts += len(found)
 
 
-def _entries(answer: Mapping[str, Any], buckets: set[int]) -> dict[int, dict[str, Entry]]:
-    """By bucket; one that the other node knows nothing of is empty. Raises ReplicationError for what no honest node sends."""
+def _entries(answer: Mapping[str, Any], buckets: set[int]) -> dict[int, dict[str, str]]:
+    """Texts by bucket; one that the other node knows nothing of is empty. Raises ReplicationError."""
     found = answer.get("entries")
     if not isinstance(found, dict):
         raise ReplicationError("the other server's entries cannot be read")
-    entries: dict[int, dict[str, Entry]] = {bucket: {} for bucket in buckets}
+    entries: dict[int, dict[str, str]] = {bucket: {} for bucket in buckets}
     for number, listed in found.items():
         bucket = int(number) if number.isdecimal() and len(number) < 9 else -1
         if bucket not in buckets or not isinstance(listed, dict):
             raise ReplicationError(f"the other server's bucket {number[:20]!r} is not of what was asked")
-        into = entries[bucket]
-        for key, value in listed.items():
-            if bucket_of(key) != bucket:
-                raise ReplicationError(f"the other server's entry {key[:80]!r} is not of what was asked")
-            into[key] = _entry(key, value)
+        entries[bucket] = listed
     return entries
-
-
-def _entry(key: str, value: Any) -> Entry:
-    if isinstance(value, list) and len(value) == 5:
-        digest, one, two, at_wall_s, origin = value
-        if (
-            type(digest) is str
-            and type(one) is type(two) is int
-            and 0 <= one < COUNT_MAX
-            and 0 <= two < COUNT_MAX
-            and len(digest) <= 64
-            and type(at_wall_s) in (int, float)
-            and origin in ("server1", "server2")
-        ):
-            return Entry(digest, one, two, at_wall_s, origin)
-    raise ReplicationError(f"the other server's entry {key[:80]!r} cannot be read")
 
 
 def _pages(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -9,34 +9,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
     Column,
     Connection,
     Engine,
-    MetaData,
     Table,
     bindparam,
     delete,
     func,
     insert,
     inspect,
-    null,
     select,
     text,
     tuple_,
-    types,
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from .codec import BYTES, Unsupported, bytes_in, codec, encode_text, plain_type
-from .ledger import Record
-from .thing import Found, Keep, Outcome, ReplicationError, Wanted, check_name
+from .codec import Unsupported, codec, encode_text
+from .rows_form import RowForm
+from .thing import Found, Keep, Known, Outcome, ReplicationError, Wanted, check_name
 
 ROWS_MAX = 50_000
 READ_ROWS = 1_000  # fetched at once
+SLICE_ROWS = 1000  # written at once, of one transaction
 KEYS_MAX = 900  # in one IN list
 DIGEST_BYTES = 12
 RECENT_CHARS_MAX = 8_000_000  # of changed rows, held so that they are not read twice
@@ -47,113 +46,12 @@ def digest_of(row_text: str) -> str:
     return hashlib.blake2b(row_text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def _listed(text_: str) -> list[Any]:
-    """Raises ValueError."""
-    try:
-        found = json.loads(text_)
-    except RecursionError:
-        found = None
-    if not isinstance(found, list):
-        raise ValueError(f"{text_[:80]!r} is no list")
-    return found
-
-
 def table_of(model: Any) -> Table:
     """The table of a declarative class, or the table itself. Raises TypeError."""
     found = model if isinstance(model, Table) else getattr(inspect(model, raiseerr=False), "local_table", None)
     if not isinstance(found, Table):
         raise TypeError(f"replicate: {model!r} is neither a mapped class with a table nor a Table")
     return found
-
-
-class _Form:
-    """How rows are read from and written to one kind of database.
-
-    SQLite gives numbers, text and bytes, and takes them back bit for bit: nothing is converted. Elsewhere values go through the
-    types of their columns (``codec``).
-    """
-
-    def __init__(self, source: Table, names: Sequence[str], keys: Sequence[str], dialect: str) -> None:
-        """Raises Unsupported."""
-        self.stored = stored = dialect == "sqlite"
-        kept = [c for c in source.columns if c.computed is None]
-        self.table = Table(
-            source.name, MetaData(), *(_bare(c, stored and c.name in names) for c in kept), schema=source.schema
-        )
-        columns = [self.table.c[name] for name in names]
-        self.keys = [self.table.c[name] for name in keys]
-        self.key_places = [names.index(name) for name in keys]
-        codecs = [] if stored else [codec(source.c[name]) for name in names]
-        self.out = [(n, out) for n, (out, _) in enumerate(codecs) if out is not None]
-        self.back = [(n, back) for n, (_, back) in enumerate(codecs) if back is not None]
-        self.json = [n for n, column in enumerate(columns) if isinstance(column.type, types.JSON)]
-        self.query = select(*columns, *(columns[n].is_(null()) for n in self.json))
-        self.width = len(columns)
-        self.plain_key = self.key_places[0] if len(keys) == 1 else -1
-
-    def encoded(self, rows: Any) -> Iterator[tuple[str, str]]:
-        """(key, text) of each row."""
-        out, places, flags, width, plain, encode = (
-            self.out,
-            self.key_places,
-            self.json,
-            self.width,
-            self.plain_key,
-            encode_text,
-        )
-        for row in rows:
-            values = list(row)
-            if out or flags:
-                nulls, values = values[width:], values[:width]
-                for n, convert in out:
-                    if values[n] is not None:
-                        values[n] = convert(values[n])
-                for n, is_null in zip(flags, nulls):
-                    if not is_null and values[n] is None:
-                        values[n] = [None]
-            if plain >= 0 and type(values[plain]) is int:
-                yield f"[{values[plain]}]", encode(values)
-            else:
-                yield encode([values[n] for n in places]), encode(values)
-
-    def decoded(self, row_text: str) -> list[Any]:
-        """Raises ValueError."""
-        values = _listed(row_text)
-        if len(values) != self.width:
-            raise ValueError(f"a row has not its {self.width} columns")
-        return self._values(values, row_text, range(self.width))
-
-    def key_values(self, key: str) -> list[Any]:
-        """Raises ValueError."""
-        if self.plain_key >= 0 and key[1:-1].isdecimal() and key[0] + key[-1] == "[]":
-            return [int(key[1:-1])]  # as most are
-        values = _listed(key)
-        if len(values) != len(self.keys):
-            raise ValueError(f"{key[:80]!r} is no key")
-        if not self.back and "{" not in key:
-            return values
-        wide = [None] * self.width
-        for place, value in zip(self.key_places, values):
-            wide[place] = value
-        wide = self._values(wide, key, self.key_places)
-        return [wide[place] for place in self.key_places]
-
-    def _values(self, values: list[Any], source: str, places: Sequence[int]) -> list[Any]:
-        if not self.back:
-            if BYTES in source:
-                for n in places:
-                    if isinstance(values[n], dict):
-                        values[n] = bytes_in(values[n])
-            return values
-        for n, back in self.back:
-            if values[n] is not None:
-                try:
-                    values[n] = back(values[n])
-                except (TypeError, ValueError, ArithmeticError, KeyError, IndexError) as error:
-                    raise ValueError(
-                        f"column {self.query.exported_columns.keys()[n]} cannot be read: {error}"
-                    ) from None
-        return values
 
 
 class RowThing:
@@ -178,7 +76,7 @@ class RowThing:
         for name_ in self.names:
             codec(source.c[name_])  # refused when registered, not at night
         self._serial = len(self.keys) == 1 and source.autoincrement_column is source.c[self.keys[0]]
-        self._forms: dict[str, _Form] = {}
+        self._forms: dict[str, RowForm] = {}
         self._recent: dict[str, tuple[str, str]] = {}  # digest and text of rows that the last look found changed
 
     @property
@@ -191,9 +89,9 @@ class RowThing:
         except (SQLAlchemyError, RuntimeError, KeyError) as error:
             raise ReplicationError(f"the portal gives no engine for {self.name}: {error}") from None
 
-    def _form(self, dialect: str) -> _Form:
+    def _form(self, dialect: str) -> RowForm:
         if dialect not in self._forms:
-            self._forms[dialect] = _Form(self.source, self.names, self.keys, dialect)
+            self._forms[dialect] = RowForm(self.source, self.names, self.keys, dialect)
         return self._forms[dialect]
 
     def shape(self) -> Any:
@@ -208,9 +106,10 @@ class RowThing:
 
     # --- read -----------------------------------------------------------------------------------------------------
 
-    def found(self, known: Callable[[str], Record | None]) -> Iterator[Found]:
+    def found(self, known: Known) -> Iterator[Found]:
         """Every row. What has changed since the last look is held for the other node's question, up to RECENT_CHARS_MAX."""
-        count, recent, size = 0, {}, 0
+        count, size, entries = 0, 0, known.entries
+        recent: dict[str, tuple[str, str]] = {}
         try:
             with self.engine.connect() as connection:
                 form = self._form(connection.dialect.name)
@@ -222,8 +121,8 @@ class RowThing:
                             f"{self.name} has more than {ROWS_MAX} rows; replicate it by the database's own means"
                         )
                     for key, row_text in form.encoded(part):
-                        digest, record = digest_of(row_text), known(key)
-                        if size < RECENT_CHARS_MAX and (record is None or record.entry.digest != digest):
+                        digest = digest_of(row_text)
+                        if size < RECENT_CHARS_MAX and not entries.get(key, "").startswith(digest):
                             recent[key] = digest, row_text
                             size += len(row_text)
                         yield Found(key, digest)
@@ -287,41 +186,54 @@ class RowThing:
         return Outcome(*(sum((list(part[n]) for part in parts), []) for n in range(3)))
 
     def _take_all(self, wanted: Sequence[Wanted], texts: Mapping[str, str], keep: Keep) -> Outcome:
-        later: list[str] = []
-        done: list[str] = []
-        fresh, changed, gone = [], [], []
+        outcome = Outcome([], [], [])
         lost: list[tuple[Wanted, dict[str, Any]]] = []
         with self.engine.connect() as connection:
-            form = self._form(connection.dialect.name)
-            rows = {key: form.decoded(row_text) for key, row_text in texts.items()}
             _begin(connection)
-            here = self._texts(connection, [one.key for one in wanted], lock=True)
-            for one in wanted:
-                key, own, then, conflict, _ = one
-                now = here.get(key)
-                digest = "" if now is None else digest_of(now)
-                if digest != then.digest and digest != (own.digest if own is not None else ""):
-                    later.append(key)
-                    continue
-                done.append(key)
-                if conflict and digest != then.digest:
-                    lost.append((one, {} if now is None else {"values": self.values_of(now)}))
-                if key not in texts:
-                    gone += [] if now is None else [key]
-                elif now is None:
-                    fresh.append(rows[key])
-                elif digest != then.digest:
-                    changed.append(rows[key])
-            self._write(connection, form, fresh, changed, [form.key_values(key) for key in gone])
+            for start in range(
+                0, len(wanted), SLICE_ROWS
+            ):  # what is held at once is small, also for the garbage collector
+                self._take_some(connection, wanted[start : start + SLICE_ROWS], texts, outcome, lost)
             if lost:
                 keep(lost)
             connection.commit()
-        return Outcome(done, later, [])
+        return outcome
+
+    def _take_some(
+        self,
+        connection: Connection,
+        wanted: Sequence[Wanted],
+        texts: Mapping[str, str],
+        outcome: Outcome,
+        lost: list[tuple[Wanted, dict[str, Any]]],
+    ) -> None:
+        form = self._form(connection.dialect.name)
+        rows = form.decoded_all({one.key: texts[one.key] for one in wanted if one.key in texts})
+        here = self._texts(connection, [one.key for one in wanted], lock=True)
+        fresh, changed, gone = [], [], []
+        for one in wanted:
+            key, own, then, conflict, _ = one
+            now = here.get(key)
+            digest = "" if now is None else digest_of(now)
+            as_there = then.startswith(digest + " ")
+            if not as_there and own.partition(" ")[0] != digest:
+                outcome.later.append(key)
+                continue
+            outcome.done.append(key)
+            if conflict and not as_there:
+                lost.append((one, {} if now is None else {"values": self.values_of(now)}))
+            if key not in rows:
+                gone += [] if now is None else [form.key_values(key)]
+            elif now is None:
+                fresh.append(rows[key])
+            elif not as_there:
+                changed.append(rows[key])
+        self._write(connection, form, fresh, changed, gone)
 
     def _write(
         self,
         connection: Connection,
-        form: _Form,
+        form: RowForm,
         fresh: list[list[Any]],
         changed: list[list[Any]],
         gone: list[list[Any]],
@@ -339,7 +251,7 @@ class RowThing:
             if form.stored:  # nothing to convert: 10,000 rows in half the time
                 compiled: Any = many.compile(dialect=connection.dialect)
                 order = [dict(zip(binds, places))[name] for name in compiled.positiontup]
-                connection.exec_driver_sql(str(compiled), [tuple([row[n] for n in order]) for row in changed])
+                connection.exec_driver_sql(str(compiled), list(map(itemgetter(*order), changed)))
             else:
                 connection.execute(many, [dict(zip(binds, [row[n] for n in places])) for row in changed])
         if fresh:
@@ -360,14 +272,6 @@ class RowThing:
                 connection.commit()
         except SQLAlchemyError as error:
             raise ReplicationError(f"the row cannot be written: {_cause(error)}") from None
-
-
-def _bare(column: Column[Any], stored: bool) -> Column[Any]:
-    """``column`` without decorators of its type, or without any; the default serves those that are excluded."""
-    default = column.default
-    kept = getattr(default, "arg", None) if default is not None and not default.is_sequence else None
-    kind = types.NullType() if stored else plain_type(column)
-    return Column(column.name, kind, primary_key=column.primary_key, default=kept, autoincrement=False)
 
 
 def _begin(connection: Connection) -> None:

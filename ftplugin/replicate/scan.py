@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .ledger import BUCKETS, Ledger, Record, bucket_of
-from .merge import FIRST_ACTIVE, FIRST_STANDBY, scanned
-from .thing import Thing
+from .ledger import BUCKETS, Bucket, Ledger, bucket_of
+from .merge import FIRST_ACTIVE, FIRST_STANDBY, Entry, edited_text, entry_of, scanned
+from .thing import Known, Thing
 
 GONE_MIN, GONE_PART = 20, 0.5  # the brake: at least so many, and more than this part of what was there
 
@@ -25,6 +25,25 @@ class Scan:
     problems: list[str] = field(default_factory=list)
 
 
+class _Sheet:
+    """The whole ledger of a thing, and which buckets of it have changed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.buckets = ledger.load(range(BUCKETS))
+        self.known = Known({}, {})
+        for bucket in self.buckets.values():
+            self.known.entries.update(bucket.entries)
+            self.known.extras.update(bucket.extras)
+        self.intentions = {key: entry_of(text) for key, text in ledger.intentions().items()}
+        self.changed: dict[int, Bucket] = {}
+
+    def at(self, key: str) -> Bucket:
+        """To be changed."""
+        number = bucket_of(key)
+        self.changed[number] = self.buckets[number]
+        return self.buckets[number]
+
+
 def scan(thing: Thing, ledger: Ledger, me: str, *, active: bool, wall_s: float, gone: str = "") -> Scan:
     """Bring the ledger up to date with the content.
 
@@ -34,45 +53,47 @@ def scan(thing: Thing, ledger: Ledger, me: str, *, active: bool, wall_s: float, 
     """
     known_before = ledger.known()
     first = FIRST_STANDBY if known_before or not active else FIRST_ACTIVE
-    intentions = ledger.intentions()
-    held = ledger.load(range(BUCKETS))
-    changed: set[int] = set() if known_before else {0}  # an empty one is known too, from now on
-    seen: set[str] = set()
-    result = Scan()
-    for key, digest, extra, at_wall_s in thing.found(lambda key: held[bucket_of(key)].get(key)):
+    sheet, seen, result = _Sheet(ledger), set(), Scan()
+    entries, extras, intentions = sheet.known.entries, sheet.known.extras, sheet.intentions
+    for key, digest, extra, at_wall_s in thing.found(sheet.known):
         seen.add(key)
-        bucket = bucket_of(key)
-        record, intended = held[bucket].get(key), intentions.get(key)
-        known = record.entry if record is not None else None
-        if record is not None and intended is None and record.entry.digest == digest:
-            if extra != record.extra:
-                held[bucket][key] = Record(record.entry, extra)
-                changed.add(bucket)
+        text, intended = entries.get(key), intentions.get(key)
+        if text is not None and intended is None and text.startswith(digest + " "):
+            if extra != extras.get(key):
+                sheet.at(key).put(key, text, extra)
             continue
+        if text is not None and intended is None:
+            result.edited += 1
+            sheet.at(key).put(key, edited_text(text, digest, me, wall_s if at_wall_s is None else at_wall_s), extra)
+            continue
+        known = entry_of(text) if text is not None else None
         entry = scanned(known, intended, digest, me, wall_s if at_wall_s is None else at_wall_s, first)
-        if entry is not None and (entry != known or (record is not None and extra != record.extra)):
-            result.edited += entry is not intended
-            held[bucket][key] = Record(entry, extra)
-            changed.add(bucket)
+        if entry is not None:
+            result.edited += entry is not intended and entry != known
+            sheet.at(key).put(key, entry.text, extra)
     result.total, result.problems = len(seen), thing.problems()
-    missing = [
-        (bucket, key, record.entry)
-        for bucket, entries in held.items()
-        for key, record in entries.items()
-        if record.entry.digest and key not in seen and not thing.unseen(key)
-    ]
-    if not gone and len(missing) >= GONE_MIN and len(missing) > GONE_PART * (len(missing) + result.total):
-        result.gone = len(missing)
-        missing = []
-    for bucket, key, known in missing:
-        entry = scanned(known, intentions.get(key), "", me, wall_s)
-        if gone == "restore" or entry is None:
-            del held[bucket][key]
-        else:
-            held[bucket][key] = Record(entry)
-            result.edited += entry is not intentions.get(key)
-        changed.add(bucket)
-    ledger.save({bucket: held[bucket] for bucket in changed})
+    _missing(sheet, thing, seen, result, me, wall_s, gone)
+    ledger.save(sheet.changed if known_before else sheet.changed or {0: sheet.buckets[0]})  # an empty one is known, too
     if intentions:
         ledger.intend({})
     return result
+
+
+def _missing(sheet: _Sheet, thing: Thing, seen: set[str], result: Scan, me: str, wall_s: float, gone: str) -> None:
+    """What is known and was not seen."""
+    missing: list[tuple[str, Entry]] = [
+        (key, entry_of(text))
+        for key, text in sheet.known.entries.items()
+        if key not in seen and text[0] != " " and not thing.unseen(key)
+    ]
+    if not gone and len(missing) >= GONE_MIN and len(missing) > GONE_PART * (len(missing) + result.total):
+        result.gone = len(missing)
+        return
+    for key, known in missing:
+        intended = sheet.intentions.get(key)
+        entry = scanned(known, intended, "", me, wall_s)
+        if gone == "restore" or entry is None:
+            sheet.at(key).drop(key)
+        else:
+            sheet.at(key).put(key, entry.text)
+            result.edited += entry is not intended

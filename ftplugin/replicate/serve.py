@@ -47,8 +47,8 @@ def entries(things: Things, database: Database, body: Mapping[str, Any]) -> dict
     ledger, size, at = Ledger(database, thing.name), 0, 0
     while at < len(buckets) and size < ANSWER_CHARS_MAX:
         for bucket, held in ledger.load(buckets[at : at + AT_ONCE]).items():
-            found[bucket] = {key: record.entry for key, record in held.items()}
-            size += sum(len(key) + 80 for key in held)
+            found[bucket] = held.entries
+            size += 160 * len(held.entries)
         at += AT_ONCE
     return {"entries": found, "left": buckets[at:]}
 

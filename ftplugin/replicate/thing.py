@@ -6,9 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from .ledger import Record
-from .merge import Entry
-
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,79}", re.ASCII)
 
 
@@ -27,25 +24,42 @@ class Found(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """One key to be taken from the other node. own: what is known here. then: the entry it will have. conflict: the own
-    content is to be kept aside."""
+    """One key to be taken from the other node. own: the text of its entry here, "" for none. then: that it will have.
+    conflict: the own content is to be kept aside."""
 
     key: str
-    own: Entry | None
-    then: Entry
+    own: str
+    then: str
     conflict: bool
     bucket: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Of the content it will have, "" when deleted."""
+        return self.then.partition(" ")[0]
+
+    @property
+    def own_digest(self) -> str:
+        """Of what is known here, "" for nothing."""
+        return self.own.partition(" ")[0]
 
 
 class Outcome(NamedTuple):
     """Of taking some keys: those done; those that changed meanwhile and are looked at again; problems, as sentences."""
 
-    done: Sequence[str]
-    later: Sequence[str]
-    problems: Sequence[str]
+    done: list[str]
+    later: list[str]
+    problems: list[str]
 
 
 Keep = Callable[[Sequence[tuple[Wanted, Mapping[str, Any]]]], None]  # is told what gave way, with facts of it
+
+
+class Known(NamedTuple):
+    """The ledger of a thing: the text of each entry, and its extra, by key."""
+
+    entries: dict[str, str]
+    extras: dict[str, Any]
 
 
 class Thing(Protocol):
@@ -57,7 +71,7 @@ class Thing(Protocol):
     def shape(self) -> Any:
         """What must be equal on both nodes for this to be replicated, as JSON: the columns of a model."""
 
-    def found(self, known: Callable[[str], Record | None]) -> Iterator[Found]:
+    def found(self, known: Known) -> Iterator[Found]:
         """Everything there is, in any order. Raises ReplicationError when it cannot be read."""
 
     def unseen(self, key: str) -> bool:

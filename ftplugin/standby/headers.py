@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 Headers = list[tuple[str, str]]
@@ -89,6 +90,7 @@ def _added(given: Sequence[tuple[str, str]], name: str, element: str) -> str:
     return ", ".join([*(value for key, value in given if key.lower() == name and value.strip()), element])
 
 
+@lru_cache(maxsize=256)
 def _node(client: str) -> str:
     """RFC 7239 6: IPv6 in brackets; "unknown" for what is no address."""
     try:

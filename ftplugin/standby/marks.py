@@ -110,7 +110,7 @@ def send_on(rule: Rule, *, late: bool = False) -> None:
         abort(_uncached(Response(body, content_type="text/xml; charset=utf-8")))
     if request.method in ("OPTIONS", "TRACE") and request.headers.get("Max-Forwards", "").strip() == "0":
         abort(Response(status=204))  # RFC 9110 7.6.2: it asks who is on the way, and ends here
-    if late and ("form" in request.__dict__ or "stream" in request.__dict__):
+    if late and _body_was_read():
         current_app.logger.error(
             "ftplugin: the body of %s was read before active_only could pass it on: put @ft.active_only above the decorators "
             "of this view, or give them functools.wraps",
@@ -119,6 +119,11 @@ def send_on(rule: Rule, *, late: bool = False) -> None:
         raise InternalServerError
     slip.order = Order(me=place.me, address=place.address, limits=rule.limits, by=rule.by)
     abort(Response(status=503))  # nobody gets it: ``door`` puts the active server's answer in its place
+
+
+def _body_was_read() -> bool:
+    has_body = bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    return has_body and ("form" in request.__dict__ or "stream" in request.__dict__)
 
 
 def _uncached(response: Response) -> Response:

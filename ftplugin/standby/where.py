@@ -1,7 +1,7 @@
 """Who is active, as this server knows it now: its own role record, else the last heartbeat with its age. Never a guess.
 
-What is older than 2 T is unknown. A peer that has stopped being active since then refuses what is passed on to it, so nothing
-wrong can come of the rest of the age: the one that is asked is the judge.
+What is older than 2 T is unknown, so also what an agent has heard that has not ticked since. A peer that has stopped being
+active refuses what is passed on to it: the one that is asked is the judge, and no age below 2 T can do harm.
 """
 
 from __future__ import annotations
@@ -72,11 +72,10 @@ class Finder:
         snapshot = ft.runtime.snapshot((AGENT, VIEW))
         record, now_s = snapshot.role, ft.clock.now_s()
         seen_epoch = 0 if record is None else max(record.epoch, record.seen_epoch)
-        age_s = agent_age_s(snapshot.documents.get(AGENT), ft.clock.boot_id, now_s)
-        stale_s = Timing.of(settings).stale_s
+        ticked = agent_age_s(snapshot.documents.get(AGENT), ft.clock.boot_id, now_s) is not None  # since this boot
         state = None
-        if record is not None and age_s is not None and age_s <= stale_s:
-            state = _heard(snapshot.documents.get(VIEW) or {}, now_s, stale_s)
+        if record is not None and ticked:
+            state = _heard(snapshot.documents.get(VIEW) or {}, now_s, Timing.of(settings).stale_s)
         if state is None:
             return Place(me=me, seen_epoch=seen_epoch, problem=NOT_KNOWN)
         seen_epoch = max(seen_epoch, _whole(state.get("epoch")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,15 @@ def words(value: object, key: str) -> str:
 
 
 def number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """None: not a number that one can reckon with; JSON has NaN, Infinity and whole numbers without end."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def count(value: object) -> int:
-    return int(value) if isinstance(value, (int, float)) and value >= 0 else 0
+    return int(max(0.0, number(value) or 0.0))

@@ -28,7 +28,7 @@ SERVICES_MAX, TEXT_CHARS_MAX = 16, 300
 
 
 def short_status(ft: Portal) -> dict[str, Any]:
-    """The document; reads this node's Redis once and nothing else."""
+    """The document; reads this node's Redis once, and from its database what the last switch took."""
     snapshot, clock = ft.runtime.snapshot(NAMES), ft.clock
     documents = {name: snapshot.documents.get(name) or {} for name in NAMES}
     documents["services"] = starts.services_now(documents["services"], documents["switch"], clock.boot_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ftplugin.core.settings import Settings
 from ftplugin.core.start import expected_starts, is_slow, with_starts
 from ftplugin.core.timing import service_start_s, worst_failover_s
-from ftplugin.history.records import MEASURED
+from ftplugin.history.records import MEASURED, MOMENT_S_MAX
 from ftplugin.said import Said
 from ftplugin.store.events import EventStore
 
@@ -43,7 +43,7 @@ def measured(value: object) -> dict[str, Any]:
     """
     facts = mapping(value)
     at_s, switch_s = number(facts.get("wall_s")), number(facts.get("switch_s"))
-    if at_s is None or switch_s is None:
+    if at_s is None or switch_s is None or not 0 < at_s <= MOMENT_S_MAX:
         return {}
     starts = {}
     for name, took in list(mapping(facts.get("starts")).items())[:SERVICES_MAX]:

@@ -92,7 +92,7 @@ def conflicts(database: Database) -> list[dict[str, Any]]:
     conflict_id: "" for one of a version that kept it as an event alone. Raises as ``history``.
     """
     lost = ConflictStore(database).listed(subject=SETTINGS_SUBJECT, limit=CONFLICTS_MAX)
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "at_wall_s": one.found_wall_s,
             "replaced": dict(one.lost),

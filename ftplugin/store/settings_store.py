@@ -284,7 +284,9 @@ class SettingsStore:
         self._refresh(force=True)
 
     def _me(self, row: Row[Any]) -> str:
-        return str(designation_of(self.own_address, _settings_of(row))) if self._other(_settings_of(row)) else row.origin
+        return (
+            str(designation_of(self.own_address, _settings_of(row))) if self._other(_settings_of(row)) else row.origin
+        )
 
     def _other(self, settings: Settings) -> str:
         try:

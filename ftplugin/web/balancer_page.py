@@ -1,10 +1,12 @@
-"""Balancers (guide 4 and 5): a configuration from the settings to take away, and a file in use compared with them."""
+"""Balancers (guide 4 and 5): a configuration from the settings to take away, and a file in use compared with them.
+
+To compare asks for "operate": it changes nothing, but takes a file in, which no mere viewer may send.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from flask import Response, abort, request, send_file
@@ -103,8 +105,8 @@ def balancer_file(name: str, file: str) -> Any:
     revision, settings = portal().settings.cached()
     try:
         files = make(name, settings, revision, _options(request.args))
-    except SettingsError as error:
-        return _page({**request.args, "name": name}, 400) if error.field else abort(400)
+    except SettingsError:
+        return _page({**request.args, "name": name}, 400)
     text = next((made.text for made in files if made.name == file), None)
     if text is None:
         abort(404)
@@ -129,8 +131,7 @@ def check() -> Response:
     revision, settings = ft.settings.cached()
     try:
         reading = read(form.file.data.read(BYTES_MAX + 1))
-        options = replace(_options({}), full_name=Options().full_name)
-        found = compare(reading, settings, revision, options)
+        found = compare(reading, settings, revision, _options({}))
     except (Unreadable, SettingsError) as error:
         return _page({}, 400, check_problem=_("This file cannot be compared: it %(why)s.", why=str(error).rstrip(".")))
     return _page({}, checked=found, checked_title=EXPORTS[reading.kind].title)
@@ -139,5 +140,5 @@ def check() -> Response:
 ROUTES = (
     Route("/balancer", "balancer", "view", balancer),
     Route("/balancer/file/<name>/<file>", "balancer_file", "view", balancer_file),
-    Route("/balancer/check", "check_balancer", "view", check, ("POST",)),
+    Route("/balancer/check", "check_balancer", "operate", check, ("POST",)),
 )

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Response, flash, make_response, redirect, render_template, url_for
 
 from ftplugin.extension import SOURCE, Portal, portal
+from ftplugin.history.records import MOMENT_S_MAX
 from ftplugin.switching.telling import tell_peer
 
 from .access import actor_name
@@ -25,7 +26,7 @@ def show(template: str, code: int = 200, **values: Any) -> Response:
 
 
 def clock(wall_s: object) -> str:
-    if not isinstance(wall_s, (int, float)) or wall_s <= 0:
+    if not isinstance(wall_s, (int, float)) or not 0 < wall_s <= MOMENT_S_MAX:
         return ""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))
 

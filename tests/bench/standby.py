@@ -16,7 +16,8 @@ from tests.integration.standby.site_app import PIECE
 from .figures import BenchError, Figure, Options, Section
 
 BLOCKS, REQUESTS = 8, 25  # a run: the two ways take turns in blocks, so that what else the machine does hits both
-VIEWS = {"a page of 100 rows": "/page", "a view that does nothing": "/bare"}
+PAGE = "a page of 100 rows"
+VIEWS = {PAGE: "/page", "a view that does nothing": "/bare"}
 WAYS = ("asked directly", "passed on")
 RATIO_MAX = 2.0
 STREAM_BYTES = 2**30
@@ -52,7 +53,8 @@ def measure(options: Options) -> Section:
     for view in VIEWS:
         figures += [Figure(name=f"{view}, {way}: median", unit="ms", values=tuple(medians[view, way])) for way in WAYS]
         ratios = tuple(p / d for d, p in zip(*(medians[view, way] for way in WAYS), strict=True))
-        figures.append(Figure(name=f"{view}: passed on ÷ directly", unit="", values=ratios, bound=RATIO_MAX))
+        bound = RATIO_MAX if view == PAGE else None  # a view that does nothing costs less than any second server can
+        figures.append(Figure(name=f"{view}: passed on ÷ directly", unit="", values=ratios, bound=bound))
     figures.append(
         Figure(
             name="1 GiB: memory of the standby portal",

@@ -8,7 +8,8 @@ from typing import Any
 
 from ftplugin.core.diagnosis import Diagnosis as D
 from ftplugin.core.hysteresis import Memory
-from ftplugin.core.policy import C3, F1, F1_NOBODY, F1_STUCK, H1, PROMOTIONS, RULES, VETOES, Case, Rule
+from ftplugin.core.policy import C3, F1, F1_NOBODY, F1_STUCK, H1, PROMOTIONS, RULES, Rule
+from ftplugin.core.vetoes import VETOES, Case
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, ProbeCause, Role, ServiceState, SplitStance
 from ftplugin.core.view import ClusterView, Probe, ServiceReading

@@ -9,7 +9,7 @@ import pytest
 
 from ftplugin.core.forced import ENDLESS, KEPT, Forced, force, passes
 from ftplugin.core.hysteresis import Memory
-from ftplugin.core.policy import VETOES
+from ftplugin.core.vetoes import VETOES
 from ftplugin.core.terms import Designation, ProbeCause, Tri
 from ftplugin.core.view import LanReading, Probe, VoteReading
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import ftplugin.forecast
 from ftplugin.core import decision as core_decision
-from ftplugin.core.policy import VETOES
+from ftplugin.core.vetoes import VETOES
 from ftplugin.core.rules import check
 from ftplugin.core.settings import Settings
 from ftplugin.core.suspect import AIM_S

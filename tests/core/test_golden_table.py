@@ -14,7 +14,8 @@ from dataclasses import replace
 from itertools import product
 
 from ftplugin.core.diagnosis import Diagnosis
-from ftplugin.core.policy import TABLE, VETOES, Rule
+from ftplugin.core.policy import TABLE, Rule
+from ftplugin.core.vetoes import VETOES
 from ftplugin.core.terms import Role, SplitStance
 
 from .cases import ADVERSE, DEAD, PROMOTING, held_by

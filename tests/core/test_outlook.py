@@ -13,7 +13,8 @@ from ftplugin.core.diagnosis import Diagnosis as D
 from ftplugin.core.diagnosis import diagnose
 from ftplugin.core.futures import changes_role
 from ftplugin.core.outlook import LACKS, Outlook, outlook, prospect_text
-from ftplugin.core.policy import CHOICES, RULES, TABLE, VETOES, Action
+from ftplugin.core.policy import CHOICES, RULES, TABLE, Action
+from ftplugin.core.vetoes import VETOES
 from ftplugin.core.rulebook import HOLDS, MEANS, NEVER, PASSES, holds_now, rows, rules_of, vetoes_of
 from ftplugin.core.terms import ProbeCause, Tri
 from ftplugin.core.timing import Timing
@@ -43,7 +44,8 @@ def test_the_row_of_the_decision_comes_first_and_nothing_contradicts_it(s: Situa
     """In every situation of the table, and in each when it is held back."""
     view, chosen, memory = s.view, s.settings, s.memory
     if adverse is not None:
-        from ftplugin.core.policy import Case, S0
+        from ftplugin.core.policy import S0
+        from ftplugin.core.vetoes import Case
 
         case = ADVERSE[adverse](Case(S0, view, memory, chosen, Timing.of(chosen)))
         view, chosen, memory = case.view, case.settings, case.memory

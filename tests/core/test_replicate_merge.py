@@ -8,11 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from ftplugin.replicate.merge import FIRST_ACTIVE, FIRST_STANDBY, Entry, Verdict, edited, judge, scanned
+from ftplugin.replicate.merge import (
+    FIRST_ACTIVE,
+    FIRST_STANDBY,
+    Entry,
+    Verdict,
+    edited,
+    edited_text,
+    entry_of,
+    is_plainly_newer,
+    judge,
+    scanned,
+)
 
 KEYS = ("a", "b")
 NODES = ("server1", "server2")
@@ -201,6 +212,24 @@ def test_what_a_look_makes_of_what_it_finds(
     known: Entry | None, intended: Entry | None, digest: str, expected: Entry | None
 ) -> None:
     assert scanned(known, intended, digest, "server1", 7.0) == expected
+
+
+ENTRIES = st.builds(
+    Entry,
+    digest=st.sampled_from(["", "0a", "0b"]),
+    one=st.integers(0, 3),
+    two=st.integers(0, 3),
+    at_wall_s=st.sampled_from([0.0, 1.5, 1767225600.123]),
+    origin=st.sampled_from(NODES),
+)
+
+
+@given(ENTRIES, ENTRIES)
+def test_what_is_told_from_texts_alone_is_what_the_entries_say(own: Entry, theirs: Entry) -> None:
+    assert entry_of(own.text) == own
+    assert is_plainly_newer(own.text, theirs.text) == (judge(own, theirs)[0] is Verdict.TAKE)
+    for me in NODES:
+        assert entry_of(edited_text(own.text, "0c", me, 1.25)) == edited(own, "0c", me, 1.25)
 
 
 def test_at_the_first_meeting_the_active_node_wins() -> None:

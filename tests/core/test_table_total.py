@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ftplugin.core.decision import decide
 from ftplugin.core.diagnosis import Diagnosis as D
 from ftplugin.core.hysteresis import Memory
-from ftplugin.core.policy import PROMOTIONS, RULES, TABLE, VETOES, Action, Case, Rule, refusals
+from ftplugin.core.policy import PROMOTIONS, RULES, TABLE, Action, Rule
+from ftplugin.core.vetoes import VETOES, Case, refusals
 from ftplugin.core.terms import Designation, Phase, ProbeCause, Role, ServiceState, SplitStance, Tri, VipDestination
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import ClusterView, LanReading, NodeState, Probe, ServiceReading, VipReading, VoteReading

@@ -37,9 +37,8 @@ def pair(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         pens[-1].settings(*addresses)
         monkeypatch.setenv("FT_CONFIG_FILE", str(folder / "node.toml"))
         app = portal.create_app()
-        host, _, port = address.rpartition(":")
-        server = serve(app, host, int(port))
-        closers += [server.close, server.task_dispatcher.shutdown, app.extensions["ftplugin"].close]
+        server = serve(app, address)
+        closers += [server.close, app.extensions["ftplugin"].close]
     made = Pair(addresses[0], addresses[1], pens[0], pens[1])
     made.one_is_active()
     yield made

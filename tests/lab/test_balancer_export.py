@@ -112,7 +112,6 @@ def test_haproxy_and_nginx_follow_over_and_after_new_settings_and_a_new_export_b
         checked = site.pair.ft(1, "balancer", "check", str(file))
         assert checked.returncode == 1 and "interval: " in checked.stdout, "the old file no longer fits"
         run_haproxy(site)
-        assert site.pair.ft(1, "balancer", "check", str(file)).returncode == 0, "the new one does"
         with running_nginx(site):
             eventually(lambda: site.served() == "server2 ACTIVE", END_S, site.served)
             back(site, addresses)

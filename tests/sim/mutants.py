@@ -16,6 +16,7 @@ import ftplugin.core.diagnosis as diagnosis
 import ftplugin.core.forced as core_forced
 import ftplugin.core.hysteresis as hysteresis
 import ftplugin.core.policy as policy
+import ftplugin.core.vetoes as vetoes
 import ftplugin.core.timing as timing
 import ftplugin.core.watchdog as watchdog
 import tests.sim.ports as sim_ports
@@ -66,8 +67,8 @@ class Mutant:
 
 
 def pause_never_holds_a_demotion() -> None:
-    assert policy.refusals(_case(policy.I1, paused=True)) == ()
-    assert policy.refusals(_case(policy.F1, paused=True)) != ()
+    assert vetoes.refusals(_case(policy.I1, paused=True)) == ()
+    assert vetoes.refusals(_case(policy.F1, paused=True)) != ()
 
 
 def failback_needs_a_confirmed_demotion() -> None:
@@ -76,7 +77,7 @@ def failback_needs_a_confirmed_demotion() -> None:
 
 
 def failback_needs_the_lan() -> None:
-    assert "lan" in [r.veto for r in policy.refusals(_case(policy.B1))]
+    assert "lan" in [r.veto for r in vetoes.refusals(_case(policy.B1))]
 
 
 def server2_waits_longer() -> None:
@@ -90,7 +91,7 @@ def a_moving_vote_delays_the_pass() -> None:
     case = _case(policy.F1)
     vote = VoteReading(voter="server1", mark="x", owner="server2", epoch=3, still_since_s=99.0)
     moving = replace(case, view=replace(case.view, votes=(vote,)))
-    assert policy.passable_s(moving) >= 99.0 + case.timing.watch_s
+    assert vetoes.passable_s(moving) >= 99.0 + case.timing.watch_s
 
 
 def _told(name: str, seed: int = 1) -> None:
@@ -207,7 +208,7 @@ def a_gap_restarts_the_streak() -> None:
 def a_silent_peer_gets_its_hold() -> None:
     assert "hold" in [
         r.veto
-        for r in policy.refusals(replace(_case(policy.F1), memory=hysteresis.Memory(bad_streak=9, bad_since_s=99.5)))
+        for r in vetoes.refusals(replace(_case(policy.F1), memory=hysteresis.Memory(bad_streak=9, bad_since_s=99.5)))
     ]
 
 
@@ -271,7 +272,7 @@ _SETTINGS = Settings(
 )
 
 
-def _case(rule: policy.Rule, paused: bool = False, server2: bool = False) -> policy.Case:
+def _case(rule: policy.Rule, paused: bool = False, server2: bool = False) -> vetoes.Case:
     from ftplugin.core.terms import Designation
     from ftplugin.core.view import ClusterView, Pause
 
@@ -279,7 +280,7 @@ def _case(rule: policy.Rule, paused: bool = False, server2: bool = False) -> pol
     view = ClusterView(
         now_s=100.0, designation=me, role=Role.STANDBY, pause=Pause(owner="a", reason="b") if paused else None
     )
-    return policy.Case(
+    return vetoes.Case(
         rule, view, hysteresis.Memory(bad_streak=9, bad_since_s=1.0), _SETTINGS, timing.Timing.of(_SETTINGS)
     )
 
@@ -292,13 +293,13 @@ def _power_off_unasked(self: Any, why: str) -> str:
 # --- the mutants -------------------------------------------------------------------------------------------------
 
 _judge = watchdog.judge
-_refusals, _advance, _seq_stopped = policy.refusals, hysteresis.advance, promotion.has_stopped
+_refusals, _advance, _seq_stopped = vetoes.refusals, hysteresis.advance, promotion.has_stopped
 _contact, _may, _state = lease_keeper.contact_s, lease_keeper.LeaseKeeper._may_renew, lease_keeper.lease_deadline_s
 
 
-def _paused_demotions(case: policy.Case) -> Any:
+def _paused_demotions(case: vetoes.Case) -> Any:
     found = _refusals(case)
-    return found or ((policy.Refusal("paused", "paused"),) if case.view.pause else ())
+    return found or ((vetoes.Refusal("paused", "paused"),) if case.view.pause else ())
 
 
 def _from_probe_start(memory: Any, view: Any, settings: Any, t: Any) -> Any:
@@ -376,7 +377,7 @@ def suspect_mode_leaves_the_hold_alone() -> None:
     case = _case(policy.F1)
     hasty = replace(case, settings=replace(case.settings, suspect_interval_s=0.2))
     hasty = replace(hasty, memory=hysteresis.Memory(bad_streak=9, bad_since_s=99.0))
-    assert policy.not_before_s(hasty) >= 99.0 + case.timing.hold_s
+    assert vetoes.not_before_s(hasty) >= 99.0 + case.timing.hold_s
 
 
 def _every_streak(*arguments: Any) -> Any:
@@ -391,7 +392,7 @@ def _short_hold(case: Any) -> float:
     return case.view.now_s if since_s is None else float(since_s) + (case.settings.threshold - 1) * short_s
 
 
-P = policy
+P, V = policy, vetoes
 MUTANTS = (
     Mutant(
         "suspect mode hastens every streak",
@@ -402,19 +403,19 @@ MUTANTS = (
     ),
     Mutant(
         "the hold follows the suspect interval",
-        P,
+        V,
         "not_before_s",
         _short_hold,
         suspect_mode_leaves_the_hold_alone,
     ),
     Mutant(
         "LAN check removed from B1",
-        P.VETOES,
+        V.VETOES,
         "lan",
-        lambda c: "" if c.rule.id == "B1" else P._lan(c),
+        lambda c: "" if c.rule.id == "B1" else V._lan(c),
         failback_needs_the_lan,
     ),
-    Mutant("LAN check removed from every rule", P.VETOES, "lan", lambda c: ""),
+    Mutant("LAN check removed from every rule", V.VETOES, "lan", lambda c: ""),
     Mutant(
         "streak counted from the start of the probe",
         hysteresis,
@@ -425,7 +426,7 @@ MUTANTS = (
     Mutant(
         "failback with a best-effort fence", P, "B1", _swap(P.B1, P.Action.PROMOTE), failback_needs_a_confirmed_demotion
     ),
-    Mutant("I1 vetoed by pause", P, "refusals", _paused_demotions, pause_never_holds_a_demotion),
+    Mutant("I1 vetoed by pause", V, "refusals", _paused_demotions, pause_never_holds_a_demotion),
     Mutant("lease deadline taken after the reply", lease_keeper, "lease_deadline_s", _late_deadline),
     Mutant("lease not capped by the last contact", lease_keeper, "lease_deadline_s", _no_cap),
     Mutant("equal epochs", promotion, "next_epoch", lambda seen, me: seen + 1),
@@ -440,7 +441,7 @@ MUTANTS = (
     ),
     Mutant("an unconfirmed answer passes as confirmed", promotion, "has_stopped", lambda state, epoch: True),
     Mutant("streaks survive a gap", decision, "advance", _no_gap, a_gap_restarts_the_streak),
-    Mutant("no hold after the streak", P.VETOES, "hold", lambda c: "", a_silent_peer_gets_its_hold),
+    Mutant("no hold after the streak", V.VETOES, "hold", lambda c: "", a_silent_peer_gets_its_hold),
     Mutant(
         "promotion although the last probe was good",
         promotion.Promotion,
@@ -459,12 +460,12 @@ MUTANTS = (
     ),
     Mutant(
         "server2 as quick as server1 with nobody active",
-        P.Case,
+        V.Case,
         "ticks_needed",
         property(lambda c: 3),
         server2_waits_longer,
     ),
-    Mutant("moving votes ignored", P, "passable_s", lambda c: 0.0, a_moving_vote_delays_the_pass),
+    Mutant("moving votes ignored", V, "passable_s", lambda c: 0.0, a_moving_vote_delays_the_pass),
     Mutant(
         "a resumed role needs no lease", collect, "ClusterView", lambda **k: _VIEW(**{**k, "resumable": k["epoch"] > 0})
     ),
@@ -513,12 +514,12 @@ MUTANTS = (
     ),
     Mutant(
         "hands over to a peer that gave up the same",
-        P.VETOES,
+        V.VETOES,
         "given up",
         lambda c: "",
         a_service_given_up_on_both_stays_where_it_is,
     ),
-    Mutant("a common cause is no veto", P.VETOES, "shared", lambda c: "", a_common_cause_moves_nothing),
+    Mutant("a common cause is no veto", V.VETOES, "shared", lambda c: "", a_common_cause_moves_nothing),
     Mutant(
         "a fault ends with the first good look",
         watchdog,
@@ -538,7 +539,7 @@ MUTANTS = (
     ),
     Mutant(
         "who could not start tries again first",
-        P.Case,
+        V.Case,
         "deference",
         property(lambda c: 0),
         who_could_not_start_lets_the_other_one_go_first,

@@ -11,6 +11,16 @@ from ftplugin.core.terms import Phase, ProbeCause, Role, ServiceState, Tri, VipD
 from ftplugin.core.timing import HEDGES
 from ftplugin.core.view import LanReading, Probe, ServiceReading, VipReading, VoteReading
 from ftplugin.switching.telling import is_newer
+from workers.adapters.vote_rules import (
+    FRESH_VOTE,
+    lease_part,
+    lock_part,
+    mark_of,
+    vote_lock,
+    vote_own,
+    vote_release,
+    vote_renew,
+)
 from workers.ports import Fenced, Ports, Reply, Vote
 
 from .world import Node, adopt_last, steps_of, unfinished
@@ -192,89 +202,6 @@ class SimChannel(_Base):
     def answer(self, nonce: str, epoch: int, clear: bool, limit_s: float) -> None:
         if self._path(limit_s):
             self.node.peer.redis.words[nonce] = (epoch, clear)
-
-
-# owner None: no lease was ever written (a record that a lock alone made)
-FRESH_VOTE = {"owner": None, "epoch": 0, "counter": 0, "lock_owner": "", "lock_epoch": 0, "lock_counter": 0}
-
-
-def lease_part(vote: dict[str, Any] | None) -> str:
-    return "missing" if vote is None or vote["owner"] is None else f"{vote['owner']}/{vote['epoch']}/{vote['counter']}"
-
-
-def lock_part(vote: dict[str, Any] | None) -> str:
-    return (
-        ""
-        if vote is None or not vote["lock_owner"]
-        else f"{vote['lock_owner']}/{vote['lock_epoch']}/{vote['lock_counter']}"
-    )
-
-
-def mark_of(vote: dict[str, Any] | None) -> str:
-    lease, lock = lease_part(vote), lock_part(vote)
-    return "missing" if lease == "missing" and not lock else f"{lease}|{lock}"
-
-
-def part_of(mark: str | None, index: int) -> str | None:
-    """Lease part (0) or lock part (1) of a mark; None when nothing was watched."""
-    if not mark:
-        return None
-    return (mark + "|").split("|")[index]
-
-
-def vote_lock(vote: dict[str, Any] | None, me: str, epoch: int, mark: str | None) -> tuple[dict[str, Any] | None, bool]:
-    """The lock rule of 5.4 as a pure function: (record afterwards, granted)."""
-    v = dict(FRESH_VOTE if vote is None else vote)
-    if epoch <= v["epoch"]:
-        return vote, False
-    if v["lock_owner"] not in ("", me):
-        if epoch <= v["lock_epoch"] or part_of(mark, 1) != lock_part(vote):
-            return vote, False
-    elif v["lock_owner"] == me and epoch < v["lock_epoch"]:
-        return vote, False
-    v.update(lock_owner=me, lock_epoch=epoch, lock_counter=v["lock_counter"] + 1)
-    return v, True
-
-
-def vote_own(
-    vote: dict[str, Any] | None, me: str, epoch: int, mark: str | None, confirmed: bool
-) -> tuple[dict[str, Any] | None, bool]:
-    """The lease rule: own lock, and the other node's lease released, confirmed, or watched standing still."""
-    if vote is not None and vote["owner"] == me and vote["epoch"] == epoch and not vote["lock_owner"]:
-        return vote, True  # asked twice
-    if vote is None or vote["lock_owner"] != me or vote["lock_epoch"] != epoch or epoch <= vote["epoch"]:
-        return vote, False
-    if vote["owner"] not in ("", me) and not confirmed and part_of(mark, 0) != lease_part(vote):
-        return vote, False
-    return {
-        **vote,
-        "owner": me,
-        "epoch": epoch,
-        "counter": vote["counter"] + 1,
-        "lock_owner": "",
-        "lock_epoch": 0,
-    }, True
-
-
-def vote_renew(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict[str, Any] | None, bool]:
-    v = dict(FRESH_VOTE if vote is None else vote)
-    if v["owner"] is not None and (v["epoch"] > epoch or (v["epoch"] == epoch and v["owner"] != me)):
-        return vote, False
-    v.update(owner=me, epoch=epoch, counter=v["counter"] + 1)
-    if v["lock_owner"] == me and v["lock_epoch"] <= epoch:
-        v.update(lock_owner="", lock_epoch=0)
-    return v, True
-
-
-def vote_release(vote: dict[str, Any] | None, me: str, epoch: int) -> tuple[dict[str, Any] | None, bool]:
-    if vote is None:
-        return vote, True
-    v = dict(vote)
-    if v["owner"] == me and v["epoch"] <= epoch:
-        v.update(owner="", counter=v["counter"] + 1)
-    if v["lock_owner"] == me and v["lock_epoch"] <= epoch:
-        v.update(lock_owner="", lock_epoch=0)
-    return v, True
 
 
 class SimVotes(_Base):

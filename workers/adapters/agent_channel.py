@@ -100,7 +100,11 @@ class AgentChannel:
         try:
             text = self._own.call(OWN_LIMIT_S, "GET", self._keys.word_prefix + nonce)
             return protocol.read_word(self._secrets, self._designation().other, nonce, text) if text else None
-        except (redis.RedisError, OSError, protocol.ProtocolError):
+        except (
+            redis.RedisError,
+            OSError,
+            ValueError,
+        ):  # ProtocolError, and what is no text: whoever has the login wrote it
             return None
 
     def answer(self, nonce: str, epoch: int, clear: bool, limit_s: float) -> None:

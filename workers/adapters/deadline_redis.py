@@ -67,6 +67,10 @@ class _Unix(_Limited, UnixDomainSocketConnection):
     pass
 
 
+class NotLoaded(redis.ResponseError):
+    """A script is not known there, and this login may not bring it."""
+
+
 class Script:
     """A Lua script and its SHA-1, by which Redis knows it."""
 
@@ -97,13 +101,14 @@ class DeadlineRedis:
         )
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._may_eval = True  # until Redis has said no
 
     def call(self, limit_s: float, *command: Any) -> Any:
         """The command's answer within ``limit_s`` seconds. Raises redis.RedisError or OSError."""
         return self._run(limit_s, lambda connection: self._ask(connection, *command))
 
     def script(self, limit_s: float, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """The script's answer within ``limit_s`` seconds. Raises redis.RedisError or OSError."""
+        """The script's answer within ``limit_s`` seconds. Raises NotLoaded, redis.RedisError or OSError."""
 
         def run(connection: Any) -> Any:
             try:
@@ -111,11 +116,49 @@ class DeadlineRedis:
             except redis.exceptions.NoScriptError:
                 self._load_scripts(connection)
             try:
-                return self._ask(connection, "EVAL", script.text, len(keys), *keys, *arguments)
+                if self._may_eval:
+                    return self._ask(connection, "EVAL", script.text, len(keys), *keys, *arguments)
             except redis.exceptions.NoPermissionError:  # we are the peer there; its own agent loads them
-                raise redis.ResponseError("its own agent has not loaded the vote's scripts since it started") from None
+                self._may_eval = False
+            raise NotLoaded("its own agent has not loaded the vote's scripts since it started")
 
         return self._run(limit_s, run)
+
+    def change(self, limit_s: float, key: str, fields: Sequence[str], rule: Callable[[Any], dict[str, Any]]) -> None:
+        """Read ``fields`` of the hash ``key``, write what ``rule`` makes of them, unless another writes in between.
+
+        rule: from the values to the fields to write; asked again when another was faster. All within ``limit_s``
+        seconds, in two round trips. Raises redis.RedisError, OSError, and what ``rule`` raises.
+        """
+
+        def run(connection: Any) -> None:
+            written = None
+            while written is None:  # each turn gets what is left of the limit
+                _, values = self._ask_all(connection, ("WATCH", key), ("HMGET", key, *fields))
+                try:
+                    words = [word for pair in rule(values).items() for word in pair]
+                except BaseException:
+                    connection.disconnect()  # and with it what is watched
+                    raise
+                wanted = [("MULTI",), ("HSET", key, *words), ("EXEC",)] if words else [("UNWATCH",)]
+                written = self._ask_all(connection, *wanted)[-1]
+
+        self._run(limit_s, run)
+
+    def _ask_all(self, connection: Any, *commands: Any) -> list[Any]:
+        """The answers, in one round trip; the first error is raised after all were read."""
+        connection.send_packed_command(connection.pack_commands(commands))
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(connection.read_response())
+            except redis.ResponseError as error:
+                answers.append(error)
+        for answer in answers:
+            if isinstance(answer, redis.ResponseError):
+                connection.disconnect()  # nothing stays watched or queued
+                raise answer
+        return answers
 
     def _ask(self, connection: Any, *command: Any) -> Any:
         if not connection.is_connected and self._scripts:

@@ -7,13 +7,16 @@ has itself watched standing still, on its own clock, for one lease. So ``lock`` 
 lease part (the own lock has changed the other one by then), and a record that was wiped after the lock was taken is
 refused.
 
-Each rule is one Lua script: Redis runs those one at a time, which decides races. All may run twice.
+Each rule is one Lua script: Redis runs those one at a time, which decides races. All may run twice. The same rules stand
+in ``vote_rules`` for a Redis that does not know the scripts.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Mapping, Sequence
 
 import redis
@@ -24,7 +27,8 @@ from ftplugin.core.view import VoteReading
 from ftplugin.store.keys import Keys
 from workers.ports import Clock, Vote
 
-from .deadline_redis import DeadlineRedis, Script
+from . import vote_rules
+from .deadline_redis import DeadlineRedis, NotLoaded, Script
 
 WITNESS = "witness"
 
@@ -125,6 +129,14 @@ class _Record:
         lease, lock, reason = str(lease), str(lock), str(reason)
         return cls(bool(ok), str(owner), int(epoch), str(lock_owner), int(lock_epoch), lease, lock, reason)
 
+    @classmethod
+    def by_rules(cls, vote: dict[str, Any] | None, ok: bool) -> _Record:
+        """Of a Redis that does not run the scripts."""
+        known, reason = vote or vote_rules.FRESH_VOTE, "" if ok else "refused, by what its record says"
+        owner, epoch, lock_owner, lock_epoch = (known[n] for n in ("owner", "epoch", "lock_owner", "lock_epoch"))
+        parts = vote_rules.lease_part(vote), vote_rules.lock_part(vote)
+        return cls(ok, str(owner or ""), int(epoch), str(lock_owner), int(lock_epoch), *parts, reason)
+
     @property
     def mark(self) -> str:
         return "missing" if self.lease == "missing" and not self.lock else f"{self.lease}|{self.lock}"
@@ -145,6 +157,21 @@ class _Watch:
 
 
 SCRIPTS = (_READ, _LOCK, _OWN, _RENEW, _RELEASE)  # known to the own Redis, for the peer to run
+_Changed = tuple[dict[str, Any] | None, bool]
+
+
+def _look(vote: dict[str, Any] | None) -> _Changed:
+    return vote, True
+
+
+# For a Redis that was restarted while its own agent is dead: nobody has loaded the scripts there, and the peer may not.
+# Without this such a voter would be none, and with a silent witness the active node would lose its majority for it.
+_RULES: dict[Script, Callable[..., _Changed]] = {
+    _LOCK: lambda me, epoch, mark, vote: vote_rules.vote_lock(vote, me, epoch, mark),
+    _OWN: lambda me, epoch, mark, confirmed, vote: vote_rules.vote_own(vote, me, epoch, mark, bool(confirmed)),
+    _RENEW: lambda me, epoch, vote: vote_rules.vote_renew(vote, me, epoch),
+    _RELEASE: lambda me, epoch, vote: vote_rules.vote_release(vote, me, epoch),
+}
 Login = Callable[[], Mapping[str, Any]]
 
 
@@ -238,8 +265,22 @@ class RedisVotes:
         )
 
     def _run(self, voter: str, limit_s: float, script: Script, *arguments: Any) -> _Record:
-        answer = self._client(voter).script(limit_s, script, [self._keys.vote], [str(self._designation()), *arguments])
-        return _Record.of(answer)
+        me, client, key = str(self._designation()), self._client(voter), self._keys.vote
+        end_s = time.monotonic() + limit_s
+        try:
+            return _Record.of(client.script(limit_s, script, [key], [me, *arguments]))
+        except NotLoaded:
+            word = partial(_RULES[script], me, *arguments) if arguments else _look
+        found: list[_Record] = []
+
+        def rule(values: Sequence[Any]) -> dict[str, Any]:
+            before = vote_rules.record_of(values)
+            after, ok = word(before)
+            found.append(_Record.by_rules(after, ok))
+            return vote_rules.changes(before, after)
+
+        client.change(end_s - time.monotonic(), key, vote_rules.FIELDS, rule)
+        return found[-1]
 
     def _client(self, voter: str) -> DeadlineRedis:
         place = self._place(voter)

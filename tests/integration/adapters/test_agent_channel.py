@@ -61,7 +61,7 @@ def test_send_fails_within_its_limit_and_leaves_nothing(case: str, make_redis: M
                 time.sleep(0.7)  # the threads left behind end by their socket limits
                 gc.collect()  # kombu's poller is in a reference cycle
                 counts.append((threading.active_count(), len(os.listdir("/proc/self/fd"))))
-        assert counts[0] == counts[-1]
+        assert counts[-1] <= counts[0]  # fewer where something of an earlier test has ended meanwhile
 
 
 def test_right_password_with_special_characters(make_redis: Make) -> None:
@@ -84,6 +84,8 @@ def test_word_goes_to_the_asker_and_is_believed_only_when_signed(redis_process: 
     assert asker.word("other") is None
     redis_process.client().set(Keys().word_prefix + "forged", "4.1.aaaaaaaaaaaaaaaaaaaaaa")
     assert asker.word("forged") is None
+    redis_process.client().set(Keys().word_prefix + "bytes", b"\xff\xfe")  # no text: a stolen login may write it
+    assert asker.word("bytes") is None and asker.word("nonce") == (4, True)
 
 
 def test_answer_to_a_frozen_peer_keeps_its_limit(redis_process: RedisProcess) -> None:

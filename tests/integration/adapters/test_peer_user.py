@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -103,8 +104,8 @@ ATTACKS: tuple[tuple[Any, ...], ...] = (
     ("PUBLISH", "/0.ft.pidbox", "x"),
     ("SELECT", "1"),
     ("SWAPDB", "0", "1"),
-    ("EXEC",),
-    ("WATCH", NAMES.vote),
+    ("WATCH", NAMES.role),
+    ("WATCH", NAMES.document("agent")),
     ("GET", NAMES.role),
     ("HGETALL", NAMES.role),
     ("HSET", NAMES.role, "role", "active"),
@@ -186,19 +187,83 @@ def test_the_peer_votes_as_soon_as_the_own_agent_has_loaded_the_scripts_and_afte
     login = {"username": "peer", "password": "peer-word"}
     peer = votes(clean, me=OWN, own_url="redis://127.0.0.1:1/0", login=login)
     own = votes(clean, me=PEER, own_url=clean.own_url, login=login)
-    early = peer.lock(str(PEER), 4, None, 1.0)
-    assert early.ok is None and "has not loaded the vote's scripts" in early.detail
     assert own.read(str(PEER), 1.0).ok
     for word in (peer.lock(str(PEER), 4, None, 1.0), peer.own(str(PEER), 4, None, True, 1.0)):
         assert word.ok, word
     assert peer.renew(str(PEER), 4, 1.0).ok and peer.release(str(PEER), 4, 1.0).ok
     clean.own.script_flush()
-    assert peer.read(str(PEER), 1.0).ok is None
-    assert (
-        own.read(str(PEER), 1.0).ok and peer.read(str(PEER), 1.0).ok
-    ), "the next look of the own agent brings all back"
+    before = clean.own.info("commandstats").get("cmdstat_exec", {}).get("calls", 0)
+    assert own.read(str(PEER), 1.0).ok and peer.lock(str(PEER), 6, None, 1.0).ok, "the own agent brings all back"
+    assert clean.own.info("commandstats").get("cmdstat_exec", {}).get("calls", 0) == before, "and it is used"
     for one in (peer, own):
         one.close()
+
+
+# (word, epoch, mark, confirmed), by which server; marks: what was read last, or one from before
+WORDS: tuple[tuple[Any, ...], ...] = (
+    (OWN, "read"),
+    (OWN, "release", 2),
+    (OWN, "lock", 4, None),
+    (PEER, "lock", 3, None),
+    (PEER, "lock", 5, "old|mark"),
+    (OWN, "own", 6, None, True),
+    (OWN, "own", 4, None, False),
+    (OWN, "own", 4, "missing", False),
+    (OWN, "own", 4, None, False),
+    (OWN, "renew", 4),
+    (PEER, "renew", 3),
+    (PEER, "lock", 5, None),
+    (PEER, "own", 5, "server1/4/2|", False),
+    (PEER, "own", 5, None, True),
+    (OWN, "renew", 4),
+    (OWN, "lock", 4, None),
+    (PEER, "lock", 7, None),
+    (PEER, "renew", 7),
+    (PEER, "release", 7),
+    (PEER, "renew", 7),
+    (OWN, "lock", 8, None),
+    (OWN, "lock", 6, None),
+    (OWN, "own", 8, None, False),
+    (OWN, "read"),
+)
+
+
+def test_a_redis_that_was_restarted_while_its_agent_is_dead_is_a_voter_all_the_same(clean: Server) -> None:
+    """Nobody has loaded the scripts there, and the peer may not: it votes by a transaction, with the same outcome."""
+    login = {"username": "peer", "password": "peer-word"}
+    outcomes = []
+    for loaded in (True, False):
+        clean.own.flushall()
+        clean.own.script_flush()
+        for script in SCRIPTS if loaded else ():
+            clean.own.script_load(script.text)
+        both = {me: votes(clean, me=me, own_url="redis://127.0.0.1:1/0", login=login) for me in (OWN, PEER)}
+        # to each of the two this Redis is the other one's: it asks as the user "peer"
+        settings = settings_with(server1_address="127.0.0.1", server2_address="127.0.0.1:81", agent_port=clean.port)
+        both[PEER]._settings = lambda settings=settings: settings
+        happened = []
+        for me, word, *rest in WORDS:
+            answer = getattr(both[me], word)(str(PEER if me is OWN else OWN), *rest, 2.0)
+            assert answer.ok is not None, (me, word, rest, answer.detail)
+            happened.append((answer.ok, answer.epoch, answer.owner, answer.mark, clean.own.hgetall(NAMES.vote)))
+        outcomes.append(happened)
+        for one in both.values():
+            one.close()
+    assert outcomes[0] == outcomes[1]
+    assert {ok for ok, *_ in outcomes[1]} == {True, False}, "both kinds of answer were met"
+
+
+def test_votes_by_transactions_at_once_lose_no_count(clean: Server) -> None:
+    login = {"username": "peer", "password": "peer-word"}
+    for epoch in range(4, 24, 2):
+        clean.own.flushall()
+        four = [votes(clean, me=OWN, own_url="redis://127.0.0.1:1/0", login=login) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda one, e=epoch: one.renew(str(PEER), e, 5.0), four))
+        assert [answer.ok for answer in answers] == [True] * 4
+        assert clean.own.hget(NAMES.vote, "counter") == "4", "none has written over another one"
+        for one in four:
+            one.close()
 
 
 def test_a_script_that_was_known_from_before_does_not_hide_that_the_others_are_missing(clean: Server) -> None:

@@ -188,6 +188,28 @@ def test_a_renewed_certificate_file_is_used_without_a_restart(place: Place, tmp_
         assert get(f"https://{address}", files) == "OK"
 
 
+def test_a_renewal_that_is_half_done_takes_nothing_from_a_process_that_runs(
+    place: Place, tmp_path: pathlib.Path
+) -> None:
+    """The new certificate is there and its key is not yet; the CA is being replaced: what was read before counts."""
+    cert, key, ca = (tmp_path / name for name in ("cert.pem", "cert.key", "ca.pem"))
+    for path, source in zip((cert, key), place.files("good"), strict=True):
+        path.write_bytes(pathlib.Path(source).read_bytes())
+        path.chmod(0o600)
+    ca.write_bytes(pathlib.Path(place.ca).read_bytes())
+    files = TlsFiles(ca=str(ca), cert=str(cert), key=str(key))
+    with serving(tls_server(place, "good", wants_client=True)) as address:
+        assert get(f"https://{address}", files) == "OK"
+        cert.write_bytes(pathlib.Path(place.files("stranger")[0]).read_bytes())
+        assert get(f"https://{address}", files) == "OK"
+        ca.unlink()
+        assert get(f"https://{address}", files) == "OK"
+        cert.write_bytes(pathlib.Path(place.files("good")[0]).read_bytes())
+        ca.write_bytes((place.folder / "strange" / "ca.pem").read_bytes())
+        with pytest.raises(HttpFailure):  # whole again, so it counts: a CA that knows nobody here
+            get(f"https://{address}", files)
+
+
 # --- Redis ---------------------------------------------------------------------------------------------------------
 
 

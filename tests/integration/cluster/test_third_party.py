@@ -45,6 +45,7 @@ def checks(pair: Pair, node: int) -> list[str]:
     return [check["name"] for check in pair.document(node, "health").get("checks", [])]
 
 
+@pytest.mark.full  # the simulator's third_party_*.txt tell the same in each run
 def test_a_call_manager_that_both_miss_causes_no_switch_and_one_that_the_active_server_misses_does(
     pair: Pair, axl: AxlProcess
 ) -> None:

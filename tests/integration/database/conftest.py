@@ -14,6 +14,8 @@ from .servers import MariaDb, Postgres, Server
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 SERVERS = KINDS[1:]
+# Over what is no other SQL on a server than in a file: each time with SQLite, with the servers in the long run.
+alike = pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.full) for kind in SERVERS)])
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from ftplugin.cli import group
 from ftplugin.store import migrations
 from ftplugin.store.database import Database
 
+from .conftest import alike
 from .servers import Server
 from .test_migrations import as_released, set_revision
 
@@ -32,6 +33,7 @@ def ft(tmp_path: pathlib.Path) -> Ft:
     return run
 
 
+@alike
 def test_an_old_database_is_shown_and_upgraded(ft: Ft, kind: str, new_url: Callable[[str], str]) -> None:
     url = new_url(kind)
     as_released(kind, url, "before_migrations")

@@ -25,6 +25,8 @@ from ftplugin.store.migrations import run
 from ftplugin.store.settings_history import conflicts, history
 from ftplugin.store.tables import EVENT, METADATA, NODE, SETTINGS, SETTINGS_BOTH, STANDING, STEP, SWITCH, Prose
 
+from .conftest import alike
+
 RELEASED = pathlib.Path(__file__).parent / "released"
 KINDS = ("sqlite", "postgresql", "mariadb")
 STARTS = ("before_migrations", *migrations.REVISIONS)
@@ -176,6 +178,7 @@ def test_nothing_is_changed_while_another_process_upgrades(kind: str, new_url: N
     database.close()
 
 
+@alike
 def test_threads_of_one_process_upgrade_it_once(kind: str, new_url: NewUrl) -> None:
     url = new_url(kind)
     failed: list[Exception] = []
@@ -224,6 +227,7 @@ def set_revision(url: str, revision: str) -> None:
     database.close()
 
 
+@alike
 def test_old_code_goes_on_with_the_database_of_a_newer_version_and_says_so(
     kind: str, new_url: NewUrl, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -237,6 +241,7 @@ def test_old_code_goes_on_with_the_database_of_a_newer_version_and_says_so(
     database.close()
 
 
+@alike
 def test_tables_of_somebody_else_are_refused_by_name(kind: str, new_url: NewUrl) -> None:
     url = new_url(kind)
     set_revision(url, "9f31ab")
@@ -246,6 +251,7 @@ def test_tables_of_somebody_else_are_refused_by_name(kind: str, new_url: NewUrl)
         Database(url).prepare()
 
 
+@alike
 def test_a_portal_with_its_own_alembic_lives_in_the_same_database(kind: str, new_url: NewUrl) -> None:
     url = new_url(kind)
     if kind == "sqlite":

@@ -20,6 +20,8 @@ from ftplugin.store.journal import SqlJournal
 from ftplugin.store.settings_store import Conflict, Contradictions, SettingsStore, WarningsNeedReason
 from ftplugin.store.tables import EVENT, SETTINGS
 
+from .conftest import alike
+
 PAIR = {"server1_address": "10.0.0.1", "server2_address": "10.0.0.2"}
 
 
@@ -40,6 +42,7 @@ def test_each_save_is_one_revision_and_is_seen_by_another_process(database: Data
     assert two.current()[0] == 2 and two.current()[1].threshold == 6
 
 
+@alike
 def test_refused_settings_leave_the_old_ones(database: Database) -> None:
     store = SettingsStore(database)
     store.save(PAIR, "ann")
@@ -53,6 +56,7 @@ def test_refused_settings_leave_the_old_ones(database: Database) -> None:
     assert store.current()[0] == 1
 
 
+@alike
 def test_previous_is_there_until_the_peer_acknowledges(database: Database) -> None:
     store = SettingsStore(database)
     store.save(PAIR, "ann")
@@ -64,6 +68,7 @@ def test_previous_is_there_until_the_peer_acknowledges(database: Database) -> No
     assert store.previous() is None
 
 
+@alike
 def test_the_newer_settings_of_the_peer_are_taken_the_older_not(database: Database, second: Database) -> None:
     here, there = SettingsStore(database), SettingsStore(second)
     there.save(PAIR, "ann")
@@ -74,6 +79,7 @@ def test_the_newer_settings_of_the_peer_are_taken_the_older_not(database: Databa
     assert not there.adopt(here.document() | {"revision": 1})
 
 
+@alike
 def test_edits_on_both_sides_the_later_wins_and_the_loser_is_kept(database: Database, second: Database) -> None:
     here, there = SettingsStore(database, wall_s=lambda: 1.0), SettingsStore(second, wall_s=lambda: 2.0)
     here.save(PAIR | {"threshold": 6}, "ann")
@@ -96,12 +102,14 @@ def test_edits_on_both_sides_the_later_wins_and_the_loser_is_kept(database: Data
         {"revision": 9, "saved_at": float("nan"), "values": {}},
     ],
 )
+@alike
 def test_an_unreadable_document_of_the_peer_is_refused(database: Database, document: dict) -> None:
     store = SettingsStore(database)
     assert not store.adopt(document)
     assert store.current() == (0, Settings())
 
 
+@alike
 def test_settings_of_a_newer_version_lose_only_what_is_unknown(database: Database) -> None:
     store = SettingsStore(database)
     assert store.adopt({"revision": 3, "saved_at": 1.0, "values": PAIR | {"threshold": 8, "from_the_future": 1}})
@@ -175,6 +183,7 @@ def test_a_driver_whose_limits_are_not_known_is_refused(name: str) -> None:
     assert "secret" not in str(told.value)
 
 
+@alike
 def test_a_begun_switch_outlasts_kill_9(database: Database, url: str) -> None:
     program = (
         "import os, signal\n"
@@ -200,6 +209,7 @@ def test_a_switch_with_its_steps_and_its_end(database: Database) -> None:
     assert journal.recent()[0]["outcome"] == "done"
 
 
+@alike
 def test_only_automatic_done_promotions_in_the_window_count(database: Database) -> None:
     wall = [1000.0]
     journal = SqlJournal(database, wall_s=lambda: wall[0])
@@ -216,6 +226,7 @@ def test_only_automatic_done_promotions_in_the_window_count(database: Database) 
     assert journal.automatic_switches(3600) == 1
 
 
+@alike
 def test_last_role_follows_lease_and_end(database: Database) -> None:
     journal = SqlJournal(database)
     assert journal.last_role() is None
@@ -295,6 +306,7 @@ def _row(document: dict) -> dict:
     return {name: document[name] for name in names} | {"saved_wall_s": document["saved_at"], "acknowledged": False}
 
 
+@alike
 def test_old_events_go_and_the_loser_of_a_conflict_stays(database: Database) -> None:
     database.record_event("settings_conflict", {"replaced": {}})
     for number in range(3):

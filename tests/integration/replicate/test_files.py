@@ -11,9 +11,8 @@ import pytest
 
 from ftplugin.replicate import files, files_take
 from ftplugin.replicate.conflicts import ConflictStore
-from ftplugin.replicate.files import BLOCK_BYTES
+from ftplugin.replicate.files import BLOCK_BYTES, FolderThing
 from ftplugin.replicate.files_kept import restore, tidy
-from ftplugin.replicate.safe_folder import SafeFolder
 from ftplugin.replicate.thing import ReplicationError
 
 from .conftest import Couple
@@ -217,13 +216,12 @@ def test_a_full_disk_is_said_and_nothing_is_half(couple: Couple, monkeypatch: py
 
 
 def test_parts_that_nobody_continues_are_removed_after_a_week(tmp_path: pathlib.Path) -> None:
-    folder = SafeFolder(str(tmp_path))
-    with folder.reserved("staging"):
-        (tmp_path / ".ft-replica" / "staging" / "part").write_bytes(b"x")
-    assert tidy(folder) == 0
-    now_s = (tmp_path / ".ft-replica" / "staging" / "part").stat().st_mtime
-    assert tidy(folder, now_s + 8 * 86_400) == 1
-    folder.close()
+    thing = FolderThing(tmp_path, name="files")
+    assert tidy(thing) == 0
+    part = tmp_path / ".ft-replica" / "staging" / "part"
+    part.write_bytes(b"x")
+    assert tidy(thing, part.stat().st_mtime + 6 * 86_400) == 0 and part.exists()
+    assert tidy(thing, part.stat().st_mtime + 8 * 86_400) == 1 and not part.exists()
 
 
 def test_two_thousand_files_in_one_round(couple: Couple) -> None:

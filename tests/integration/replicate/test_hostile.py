@@ -43,7 +43,11 @@ class Hostile:
             facts = {"kind": self.kind, "shape": self.shape, "ready": True, "root": "x", "digests": ["x"] * BUCKETS}
             return {"things": {self.thing: facts}}
         if what == "entries":
-            found = {key: value for key, value in self.entries.items() if bucket_of(key) in body["buckets"]}
+            found: dict[str, dict[str, Any]] = {}
+            for key, value in self.entries.items():
+                if bucket_of(key) in body["buckets"]:
+                    text = "{} {} {} {:.3f} {}".format(*value) if isinstance(value, list) else value
+                    found.setdefault(str(bucket_of(key)), {})[key] = text
             return {"entries": found, "left": []}
         return {"rows": self.rows} if what == "rows" else {"files": self.files}
 
@@ -180,24 +184,36 @@ def test_a_folder_cannot_stand_where_a_file_is_and_a_pipe_makes_nobody_wait(coup
     assert len(progress.problems) == 2 and (couple.two.folder / "x").read_bytes() == b"mine"
 
 
-WRONG_ENTRIES: list[list[Any]] = [
-    ["d"],
-    ["d", -1, 0, 0.0, "server1"],
-    ["d", True, 0, 0.0, "server1"],
-    ["d", 2**60, 0, 0.0, "server1"],
-    ["d", 1, 0, "x", "server1"],
-    ["d", 1, 0, 0.0, "server3"],
-    ["d" * 65, 1, 0, 0.0, "server1"],
-    [None, 1, 0, 0.0, "server1"],
+WRONG_ENTRIES: list[Any] = [
+    "d",
+    "d -1 0 0.000 server1",
+    "d 1 0 x server1",
+    "d 1 0 0.000 server3",
+    "dd" * 33 + " 1 0 0.000 server1",
+]
+WRONG_ENTRIES += [
+    "x 1 0 0.000 server1",
+    "d 1 0 0.000 server1\n",
+    "d  1 0 0.000 server1",
+    "d 1e9 0 0.000 server1",
+    "",
+    5,
+    None,
+    {},
 ]
 
 
 def test_entries_that_no_honest_server_sends_are_refused_and_said(couple: Couple) -> None:
     couple.two.edit(some)
     for entry in WRONG_ENTRIES:
-        said = Hostile(couple, "users", {"[1]": entry}).to(couple).error
-        assert "cannot be read" in said or "not of what was asked" in said, entry
+        hostile = Hostile(couple, "users", {"[1]": entry})
+        said = hostile.to(couple).error
+        assert "is no entry" in said, entry
         assert len(users(couple.two)) == 3
+    real, hostile.ask = hostile.ask, lambda what, **body: (  # type: ignore[method-assign]
+        {"entries": {"3": {"[1]": "d 1 0 0.000 server1"}}, "left": []} if what == "entries" else real(what, **body)
+    )
+    assert bucket_of("[1]") != 3 and "not of what was asked" in hostile.to(couple).error
 
 
 def test_rows_in_a_wrong_form_or_with_another_digest_write_nothing(couple: Couple) -> None:
@@ -294,7 +310,7 @@ def test_excluded_and_foreign_columns_are_never_sent(couple: Couple) -> None:
     couple.one.edit(some)
     couple.one.scan()
     status, answer = question(couple, "entries", b'{"thing": "users", "buckets": [%d]}' % bucket_of("[1]"))
-    digest = answer["entries"]["[1]"][0]
+    digest = answer["entries"][str(bucket_of("[1]"))]["[1]"].partition(" ")[0]
     status, answer = question(couple, "rows", json.dumps({"thing": "users", "wanted": {"[1]": digest}}).encode())
     assert status == 200 and "user 1" in answer["rows"]["[1]"] and "never" not in answer["rows"]["[1]"]
 

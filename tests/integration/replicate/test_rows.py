@@ -172,7 +172,7 @@ def test_ten_thousand_rows_cut_in_the_middle_go_on_where_they_were(couple: Coupl
     couple.one.scan(active=True)
     couple.two.scan()
     asked = iter(range(100))
-    progress = couple.two.pull(go_on=lambda: next(asked) < 8)["users"]
+    progress = couple.two.pull(go_on=lambda: next(asked) < 4)["users"]
     before = len(users(couple.two))
     assert 0 < before < 10_000 and progress.behind + progress.taken >= before
     again = couple.two.pull()["users"]

@@ -14,11 +14,33 @@ from .pair import Pair, Pen, portal_config
 from .site_app import create_app
 
 
-def serve(app: Flask, host: str, port: int) -> Any:
+class Served:
     """``app`` under waitress, which shows it X-Forwarded-For and its like."""
-    server = create_server(app, host=host, port=port, threads=8, ident=None, clear_untrusted_proxy_headers=False)
-    threading.Thread(target=server.run, daemon=True).start()
-    return server
+
+    def __init__(self, app: Flask, host: str, port: int) -> None:
+        self._server = create_server(
+            app, host=host, port=port, threads=8, ident=None, clear_untrusted_proxy_headers=False
+        )
+        self._ends = False
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._server.run()
+        except OSError:  # its loop may be waiting for a socket that close() takes away
+            if not self._ends:
+                raise
+
+    def close(self) -> None:
+        self._ends = True
+        self._server.close()
+        self._server.task_dispatcher.shutdown()
+
+
+def serve(app: Flask, address: str) -> Served:
+    """Serve ``app`` at ``address``, as host:port."""
+    host, _, port = address.rpartition(":")
+    return Served(app, host, int(port))
 
 
 class Portals:
@@ -26,7 +48,7 @@ class Portals:
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.redis = RedisProcess(folder)
-        self.servers: list[Any] = []
+        self.servers: list[Served] = []
         ports = free_port(), free_port()
         addresses = [f"127.0.0.{number}:{port}" for number, port in enumerate(ports, start=1)]
         configs = [
@@ -38,14 +60,12 @@ class Portals:
             pen.settings(*addresses)
         self.apps: list[Flask] = [create_app(config) for config in configs]
         for app, address in zip(self.apps, addresses):
-            host, _, port = address.rpartition(":")
-            self.servers.append(serve(app, host, int(port)))
+            self.servers.append(serve(app, address))
         self.pair = Pair(addresses[0], addresses[1], pens[0], pens[1])
 
     def close(self) -> None:
         for server in self.servers:
             server.close()
-            server.task_dispatcher.shutdown()
         for app in self.apps:
             app.extensions["ftplugin"].close()
         self.redis.kill()

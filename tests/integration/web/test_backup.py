@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from ftplugin.core.lease import epoch_owner
 from ftplugin.core.terms import Role
+from ftplugin.licence.keep import FILE as LICENCE_FILE
 from ftplugin.pairing.keyring import write_keys
 from ftplugin.store.backup import EPOCH_GAP
 from ftplugin.store.tables import EVENT, SETTINGS, SWITCH
@@ -158,6 +159,18 @@ def test_an_active_server_and_running_workers_are_left_alone(site: Site, command
     assert rows(site, SETTINGS)
 
 
+def test_a_licence_with_letters_outside_ascii_comes_back(site: Site, empty: Site, tmp_path: pathlib.Path) -> None:
+    site.portal.config.instance_dir.mkdir(parents=True, exist_ok=True)
+    text = "<?xml version='1.0' encoding='UTF-8'?><licence customer='M\u00fcller'/>".encode()
+    (site.portal.config.instance_dir / LICENCE_FILE).write_bytes(text)
+    path = str(tmp_path / "node.backup")
+    assert run(site, "backup", path).exit_code == 0
+    restored = run(empty, "restore", path)
+    assert restored.exit_code == 0, restored.output
+    kept = empty.portal.config.instance_dir / LICENCE_FILE
+    assert kept.read_bytes() == text and kept.stat().st_mode & 0o777 == 0o600
+
+
 # --- uninstall -----------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +188,7 @@ def test_uninstall_shows_first_and_removes_what_is_its_own(full: Site) -> None:
         (folder / name).write_text("x")
     shown = run(full, "uninstall")
     assert shown.exit_code == 1 and "Nothing was changed" in shown.output and "secret.keys" in shown.output
+    assert "take out its line 'include" in shown.output, "or Redis does not start without that file"
     assert client.exists("ft:role") and (folder / "secret.keys").exists() and rows(full, SWITCH)
     done = run(full, "uninstall", "--yes", "--json")
     assert done.exit_code == 0, done.output

@@ -9,6 +9,7 @@ import re
 import time
 
 import pytest
+import redis
 
 from ftplugin import protocol
 from ftplugin.core.terms import Designation, Role
@@ -142,12 +143,20 @@ def test_page_shows_who_asks_how_often_and_warns_of_drift_from_the_settings(pair
     assert "before the pair" in page and "UP; name=ft_nodes/server1; node=lb1" in page
 
 
-def test_mod_none_alone_touches_no_redis(paired: Site) -> None:
+def test_mod_none_alone_writes_nothing_to_redis_and_waits_for_none(paired: Site) -> None:
+    client = redis.Redis(port=paired.redis.port)
+    ask(paired, "/ft/monitor?mod=NONE", "10.0.0.9", 5, 0.1)
+    assert client.keys("*probers*") == []
     paired.redis.freeze()
     began_s = time.monotonic()
     ask(paired, "/ft/monitor?mod=NONE", "10.0.0.9", 20, 0.0)
     paired.redis.thaw()
     assert time.monotonic() - began_s < 1.0
+    ask(paired, "/ft/active", "10.0.0.8", 1, 0.0)
+    end_s = time.monotonic() + 10
+    while not client.keys("*probers*"):
+        assert time.monotonic() < end_s
+    client.close()
 
 
 def test_signed_question_of_the_peer_is_no_prober(paired: Site) -> None:

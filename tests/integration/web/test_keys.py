@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,14 +19,15 @@ from waitress import create_server
 
 from ftplugin.config import ConfigError, NodeConfig
 from ftplugin.pairing.command import tell
-from ftplugin.pairing.exchange import PairingError
-from ftplugin.pairing.files import SecretFileError, write_secret
-from ftplugin.pairing.keyring import REREAD_S, KeyRing, fingerprint, new_key, read_keys, write_keys
-from ftplugin.pairing.rotation import rotate
+from ftplugin.pairing.exchange import PairingError, encode, new_private, public_of
+from ftplugin.pairing.files import SecretFileError, only_one, write_secret
+from ftplugin.pairing.keyring import REREAD_S, KeyRing, Watched, fingerprint, keys_in, new_key, read_keys, write_keys
+from ftplugin.pairing.rotation import asked, rotate
 
 from .conftest import KEY, MakeSite, Site, free_port
 
 OTHER = "another-key-of-32-characters-ok!!"
+STEPS = ("key_new", "key_sign", "key_drop", "keys")
 
 
 @dataclass
@@ -125,6 +129,49 @@ def test_a_process_keeps_its_keys_whatever_becomes_of_the_file(tmp_path: pathlib
     wait(lambda: list(ring) == [OTHER], ring)
 
 
+def test_a_file_that_vanishes_while_it_is_read_takes_no_key_away(tmp_path: pathlib.Path, caplog: Any) -> None:
+    """Somebody moves it away and back, all the time; each reading finds the keys, and none ends in an error."""
+    path = tmp_path / "secret.keys"
+    write_keys(path, [KEY])
+    watched = Watched(path, lambda text: keys_in(text, path), ())
+    move = "import os, sys\nwhile True: os.rename(sys.argv[1], sys.argv[2]); os.rename(sys.argv[2], sys.argv[1])"
+    moving = subprocess.Popen([sys.executable, "-c", move, str(path), str(tmp_path / "away")])
+    try:
+        looks, end_s = 0, time.monotonic() + 30.0
+        while looks < 10_000:  # once it was seen to be away
+            watched._looked_s, watched._mark = 0.0, (0,)  # look now, and read
+            assert watched.current() == (KEY,)
+            looks += looks > 0 or "is not there any more" in caplog.text
+            assert time.monotonic() < end_s
+    finally:
+        moving.kill()
+        moving.wait(10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_file_that_root_replaces_stays_its_owners(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "secret.keys"  # in a folder of root, as /etc/ft is
+    write_keys(path, [KEY])
+    os.chown(path, 4711, 4712)
+    write_keys(path, [OTHER])
+    with only_one(path):
+        lock = path.with_name(".secret.keys.lock").stat()
+    facts = path.stat()
+    assert (facts.st_uid, facts.st_gid, lock.st_uid) == (4711, 4712, 4711) and read_keys(path) == (OTHER,)
+
+
+def test_an_emptied_password_file_leaves_a_running_process_its_password(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "peer-redis.password"
+    write_secret(path, "word\n")
+    config = NodeConfig.of({"FT_SECRET_KEYS": [KEY], "FT_INSTANCE_DIR": str(tmp_path)})
+    for text in ("", "two\nlines\n"):
+        path.write_text(text)
+        time.sleep(REREAD_S + 0.05)
+        assert config.peer_login() == {"username": "peer", "password": "word"}
+        with pytest.raises(ConfigError, match="must hold one password"):
+            NodeConfig.of({"FT_SECRET_KEYS": [KEY], "FT_INSTANCE_DIR": str(tmp_path)})
+
+
 def wait(condition: Any, ring: KeyRing, limit_s: float = 10.0) -> None:
     end_s = time.monotonic() + limit_s
     while not (len(ring) and condition()):
@@ -224,7 +271,32 @@ def test_every_process_has_the_time_to_read_its_file_between_the_steps(both: Bot
     assert happened == ["key_new", "pause", "key_sign", "pause", "key_drop", "keys"]
 
 
-@pytest.mark.parametrize("broken_at", ["key_new", "key_sign", "key_drop", "keys"])
+def test_two_rotations_at_once_from_both_sides_leave_both_able_to_talk(both: Both) -> None:
+    """The other server begins one between two steps of ours, and both break off there."""
+    own, peer = both.files()
+
+    def cut(name: str, body: Any) -> dict[str, Any]:
+        if name == "key_sign":
+            theirs = asked(own, "key_new", {"public": public, "with": fingerprint(KEY)}, lambda text: None)
+            assert theirs["sealed"], "the other one's first step, here"
+            tell(both.own.portal, name, body)
+            raise PairingError("the line is cut")
+        return tell(both.own.portal, name, body)
+
+    public = encode(public_of(new_private()))
+    with pytest.raises(PairingError, match="the line is cut"):
+        rotate(own, cut, lambda text: None)
+    rings = both.rings()
+    assert rings[0][0] in rings[1] and rings[1][0] in rings[0], "each accepts what the other signs with"
+    time.sleep(REREAD_S + 0.1)
+    assert both.run("rotate").exit_code == 0
+    rings = both.rings()
+    assert rings[0] == rings[1] and len(rings[0]) == 1
+
+
+@pytest.mark.parametrize(
+    "broken_at", [pytest.param(name, marks=[] if name == "key_sign" else pytest.mark.full) for name in STEPS]
+)
 def test_a_rotation_that_breaks_off_anywhere_is_ended_by_the_next(both: Both, broken_at: str) -> None:
     def cut(name: str, body: Any) -> dict[str, Any]:
         answer = tell(both.own.portal, name, body)
@@ -272,13 +344,15 @@ def test_revoke_alone_does_not_ask_the_other_server(both: Both) -> None:
     assert both.rings() == ([fingerprint(OTHER)], [fingerprint(KEY)])
 
 
-def test_keys_of_the_configuration_go_into_a_file(make_site: MakeSite, tmp_path: pathlib.Path) -> None:
+def test_keys_of_the_configuration_go_into_a_file(make_site: MakeSite, caplog: Any) -> None:
     site = make_site()
     runner = site.app.test_cli_runner()
     refused = runner.invoke(args=["ft", "keys", "rotate"])
     assert refused.exit_code == 1 and "ft keys to-file" in refused.output
     assert runner.invoke(args=["ft", "keys", "to-file"]).exit_code == 0
     assert read_keys(site.portal.config.instance_dir / "secret.keys") == (KEY,)
+    NodeConfig.of({"FT_SECRET_KEYS": [KEY], "FT_INSTANCE_DIR": str(site.portal.config.instance_dir)})
+    assert "is not used by this process" in caplog.text and KEY not in caplog.text
 
 
 def test_a_forged_or_stale_key_command_changes_nothing(both: Both) -> None:

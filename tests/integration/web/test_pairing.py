@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
+import os
 import pathlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +27,8 @@ from ftplugin.http_client import HttpClient
 from ftplugin.pairing import exchange
 from ftplugin.pairing.command import tell
 from ftplugin.pairing.exchange import PairingError
-from ftplugin.pairing.keyring import REREAD_S
+from ftplugin.pairing.files import write_secret
+from ftplugin.pairing.keyring import REREAD_S, read_keys
 from ftplugin.pairing.session import Session, Sessions
 
 from .conftest import KEY, MakeSite, RedisProcess, Site, free_port
@@ -89,7 +94,11 @@ def two(make_site: MakeSite, tmp_path: pathlib.Path) -> Iterator[Two]:
     second_redis = RedisProcess(tmp_path)
     port = free_port()
     own, other = f"127.0.0.1:{port}", f"127.0.0.12:{free_port()}"
-    first = make_site(FT_SECRET_KEYS=[], FT_OWN_ADDRESS=own, FT_INSTANCE_DIR=str(tmp_path / "first"))
+    of_first = {
+        "FT_INSTANCE_DIR": str(tmp_path / "first"),
+        "FT_SECRET_KEYS_FILE": str(tmp_path / "away" / "secret.keys"),
+    }
+    first = make_site(FT_SECRET_KEYS=[], FT_OWN_ADDRESS=own, **of_first)
     place = {"FT_OWN_ADDRESS": other, "FT_INSTANCE_DIR": str(tmp_path / "second"), "FT_REDIS_URL": second_redis.url}
     second = make_site(FT_SECRET_KEYS=[], **place)
     recorded: list[bytes] = []
@@ -126,6 +135,8 @@ def test_both_servers_get_the_same_new_key_in_files_that_only_they_can_read(two:
         for name in ("secret.keys", "peer-redis.password", "redis-users.conf", "pairing.json"):
             path = site.portal.config.instance_dir / name
             assert not path.exists() or path.stat().st_mode & 0o777 == 0o600, name
+        path = site.portal.config.secrets.keys_file
+        assert path is not None and path.stat().st_mode & 0o777 == 0o600
     time.sleep(REREAD_S + 0.1)  # the running portals have looked at the file again
     assert tell(two.second.portal, "keys", {})["keys"] == [joined.output.split("; key ")[1][:8]]
 
@@ -283,6 +294,7 @@ def test_a_lost_confirmation_is_sent_again(two: Two) -> None:
     assert joined.exit_code == 0 and not two.cut and two.keys(two.first) == two.keys(two.second)
 
 
+@pytest.mark.full  # in short: test_a_server_that_cannot_write_…, test_a_lost_confirmation_…
 def test_a_pair_works_on_when_pairing_it_anew_breaks_off(two: Two) -> None:
     assert two.join(two.code()).exit_code == 0
     before = two.keys(two.first)
@@ -297,6 +309,70 @@ def test_a_pair_works_on_when_pairing_it_anew_breaks_off(two: Two) -> None:
     assert tell(two.second.portal, "keys", {})["keys"]
     two.lost.clear()
     assert two.join(two.code()).exit_code == 0 and two.keys(two.first) == two.keys(two.second) != before
+
+
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_a_server_that_cannot_write_one_of_its_files_changes_none_of_them(
+    two: Two, make_site: MakeSite, tmp_path: pathlib.Path, side: str
+) -> None:
+    """The first one's keys, or the second one's password, are in a folder that takes no file: as on a full disk."""
+    if side == "second":
+        write_secret(tmp_path / "password" / "file", "word")
+        former = two.second.portal.config
+        place = {"FT_OWN_ADDRESS": former.own_address, "FT_INSTANCE_DIR": str(tmp_path / "second")}
+        place |= {"FT_REDIS_URL": former.redis_url, "FT_PEER_REDIS_PASSWORD_FILE": str(tmp_path / "password" / "file")}
+        two.second = make_site(FT_SECRET_KEYS=[], **place)
+        own, other = two.first.portal.config.own_address, former.own_address
+        two.second.configure(server1_address=own, server2_address=other)
+    folder = tmp_path / {"first": "away", "second": "password"}[side]
+    assert two.join(two.code()).exit_code == 0
+    before = [secrets_of(one) for one in (two.first, two.second)]
+    code = two.code()
+    folder.rename(tmp_path / "kept")
+    folder.write_text("in the way")
+    refused = two.join(code)
+    assert refused.exit_code != 0, refused.output
+    folder.unlink()
+    (tmp_path / "kept").rename(folder)
+    after = [secrets_of(one) for one in (two.first, two.second)]
+    assert [kept[1:] for kept in after] == [kept[1:] for kept in before], "both logins are the former ones"
+    assert [kept[0][0] for kept in after] == [kept[0][0] for kept in before], "the former key signs"
+    password = two.second.portal.config.secrets.peer_password_file.read_text().strip()
+    client = redis.Redis(port=two.first.redis.port, username="peer", password=password, driver_info=None, protocol=2)
+    assert client.ping(), "and it counts at the running Redis"
+    time.sleep(REREAD_S + 0.1)
+    assert tell(two.second.portal, "keys", {})["keys"], "the pair talks"
+    assert two.join(two.code()).exit_code == 0
+
+
+def secrets_of(site: Site) -> list[Any]:
+    kept = site.portal.config.secrets
+    assert kept.keys_file is not None
+    return [read_keys(kept.keys_file), kept.peer_password_file.read_text(), kept.redis_users_file.read_text()]
+
+
+def test_a_lost_file_of_keys_is_not_replaced_under_workers_that_run(two: Two) -> None:
+    assert two.join(two.code()).exit_code == 0
+    path = two.first.portal.config.secrets.keys_file
+    assert path is not None
+    path.unlink()
+    descriptor = os.open(two.first.portal.config.instance_dir / "agent.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        fresh = subprocess_pair(two.first)
+        assert fresh.returncode == 1 and "join it from here" in fresh.stderr and not path.exists(), fresh.stderr
+    finally:
+        os.close(descriptor)
+
+
+def subprocess_pair(site: Site) -> Any:
+    """'ft pair' as an administrator runs it: a process that has read nothing before."""
+    config = site.portal.config
+    values = {"FT_OWN_ADDRESS": config.own_address, "FT_INSTANCE_DIR": str(config.instance_dir)}
+    values |= {"FT_SECRET_KEYS_FILE": str(config.secrets.keys_file), "FT_REDIS_URL": config.redis_url}
+    environment = {**os.environ, **values, "FT_CONFIG_FILE": ""}
+    command = [sys.executable, "-m", "ftplugin.cli", "pair", "--no-wait"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_servers_that_do_not_fit_are_told_why(two: Two, make_site: MakeSite, tmp_path: pathlib.Path) -> None:

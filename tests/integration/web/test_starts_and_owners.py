@@ -149,6 +149,25 @@ def test_what_was_measured_outlives_the_days_of_the_log(site: Site) -> None:
     assert events.forget_old() and "last measured 11.9 s" in page(site)
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        {"measured": {"age_s": NAN, "switch_s": 1.0, "delay_s": 1.0, "rule": "F1", "starts": {"cti": [1.0, 0]}}},
+        {"measured": {"age_s": -1e300, "switch_s": 1.0, "delay_s": 1.0, "rule": "F1", "starts": {"cti": [1.0, 0]}}},
+        {"measured": {"age_s": 60, "switch_s": NAN, "delay_s": NAN, "rule": "F1", "starts": {"cti": [NAN, 0]}}},
+        {"measured": 5, "switch": {"rule": "F1", "step": "service cti", "elapsed_s": 1e300, "expected_s": NAN}},
+        {"services": {"cti": {"state": "active", "progress": 10**400, "total": 5, "owners": [1, "x" * 1000]}}},
+    ],
+)
+def test_figures_of_the_other_server_that_make_no_sense_cost_no_page(site: Site, word: dict[str, Any]) -> None:
+    peer_status(site, **word)
+    assert "Start of the services in it 12.4 s" in page(site)
+    assert "start of the services (FT_SERVICES)" in lines(site)
+
+
 # --- while it starts -----------------------------------------------------------------------------------------------
 
 
@@ -248,6 +267,17 @@ def test_an_alarm_goes_on_in_a_restarted_worker_and_ends_there(watchdog: Watchdo
     assert watchdog.site.log().count("ALARM") == 1, "it is the same alarm"
     again.look()
     assert "is not owned twice any more" in watchdog.site.log() and "two owners" not in page(watchdog.site)
+
+
+@pytest.mark.parametrize(
+    "left", [{"also_owned": [["a"]]}, {"also_owned": [["a", "b"]], "since_s": 1}, {"also_owned": 7, "since_s": "x"}]
+)
+def test_an_alarm_that_another_version_left_does_not_stop_the_watchdog(site: Site, left: dict[str, Any]) -> None:
+    dual = {"boot_id": site.portal.clock.boot_id, "since_wall_s": 1.0, **left}
+    site.portal.runtime.publish("services", {"cti": {**RUNNING, "dual": dual}})
+    watchdog = Watchdog(site)
+    watchdog.look(7101)
+    assert "port 7101: also owned by server2" in page(site)
 
 
 def test_the_alarm_switches_nothing_and_is_no_bad_health(watchdog: Watchdog) -> None:
