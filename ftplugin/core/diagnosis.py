@@ -1,6 +1,6 @@
 """Naming the situation: the first guard that holds, the most dangerous first.
 
-A guard says what *is*; whether it has lasted long enough to act on is a veto's business (``policy.py``). So a single bad
+A guard says what *is*; whether it has lasted long enough to act on is a veto's business (``vetoes.py``). So a single bad
 probe is already "peer silent", and the page can show rule F1 held back at 1 of 5.
 """
 

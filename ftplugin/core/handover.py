@@ -38,7 +38,7 @@ def to_offer(view: ClusterView) -> tuple[str, ...]:
 
 def offered(view: ClusterView, memory: Memory) -> tuple[str, ...]:
     """The services for which this node may be asked to take over: their fault lasts, and the peer is not well. What else
-    must be true are vetoes (``policy.py``), that this node has not given up the same one among them."""
+    must be true are vetoes (``vetoes.py``), that this node has not given up the same one among them."""
     state = view.peer_state
     if state is None or not state.is_active or state.healthy or state.restarting_s > 0:
         return ()

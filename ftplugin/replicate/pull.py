@@ -19,9 +19,10 @@ from .ledger import BUCKETS, Bucket, Ledger, bucket_of, root_of
 from .merge import Verdict, entry_of, is_plainly_newer, judge
 from .rows import RowThing, digest_of
 from .thing import ReplicationError, Wanted
-from .wire import ContentPeer
+from .wire import KEYS_MAX, QUESTION_BYTES_MAX, ContentPeer
 
-ROWS_PAGE, FILES_PAGE, BUCKETS_PAGE = 5_000, 200, 128
+ROWS_PAGE, FILES_PAGE, BUCKETS_PAGE = KEYS_MAX, 200, 256
+ENTRY_CHARS = 100  # of a key in a question, beside the key itself; quotes in it are doubled, hence the half below
 AnyThing = RowThing | FolderThing
 
 
@@ -185,7 +186,7 @@ class Puller:
         if not wanted:
             ledger.save({n: held[n] for n in merged})
             return
-        for page in _pages(wanted, ROWS_PAGE if isinstance(thing, RowThing) else FILES_PAGE):
+        for page in _askable(wanted, ROWS_PAGE if isinstance(thing, RowThing) else FILES_PAGE):
             if not self._go_on():
                 return
             ledger.intend({one.key: one.then for one in page})
@@ -284,6 +285,21 @@ def _entries(answer: Mapping[str, Any], buckets: set[int]) -> dict[int, dict[str
             raise ReplicationError(f"the other server's bucket {number[:20]!r} is not of what was asked")
         entries[bucket] = listed
     return entries
+
+
+def _askable(wanted: Sequence[Wanted], count_max: int) -> Iterator[list[Wanted]]:
+    """Parts of which each fits into one question."""
+    part: list[Wanted] = []
+    size = 0
+    for one in wanted:
+        length = ENTRY_CHARS + len(one.key) * (1 if one.key.isascii() else 6)
+        if part and (len(part) >= count_max or size + length > QUESTION_BYTES_MAX / 2):
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += length
+    if part:
+        yield part
 
 
 def _pages(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

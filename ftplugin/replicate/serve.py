@@ -10,10 +10,10 @@ from ftplugin.store.database import Database
 from .files import FolderThing
 from .ledger import BUCKETS, Ledger, root_of
 from .rows import RowThing
+from .wire import KEYS_MAX
 
 ANSWER_CHARS_MAX = 2_000_000
-KEYS_MAX = 5_000
-AT_ONCE = 128  # buckets read at once
+AT_ONCE = 256  # buckets read at once
 Things = Mapping[str, RowThing | FolderThing]
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 ONCE_HEADER = "X-FT-Once"
 LIMIT_S = 20.0  # of one question; an answer has up to ANSWER_BYTES_MAX
 ANSWER_BYTES_MAX = 12_000_000
-QUESTION_BYTES_MAX = 512_000
+QUESTION_BYTES_MAX = 2_000_000
+KEYS_MAX = 10_000  # in one question
 HEAD_BYTES_MAX = 200_000  # of the part before the blocks
 
 

@@ -140,6 +140,25 @@ def test_a_file_edited_between_the_look_and_the_writing_is_not_overwritten(coupl
     assert len(kept) == 1
 
 
+def test_a_file_edited_while_the_new_one_is_still_coming_is_not_overwritten(
+    couple: Couple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (couple.one.folder / "x").write_bytes(b"first")
+    couple.settle(active=True)
+    (couple.one.folder / "x").write_bytes(b"newer there")
+    couple.one.scan()
+    real = files_take.FileTaker._fill
+
+    def meanwhile(taker: files_take.FileTaker, parts: Any) -> Any:
+        (couple.two.folder / "x").write_bytes(b"typed meanwhile")
+        return real(taker, parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files_take.FileTaker, "_fill", meanwhile)
+        assert couple.two.pull()["files"].behind == 1
+    assert (couple.two.folder / "x").read_bytes() == b"typed meanwhile"
+
+
 def test_an_edit_in_the_very_instant_of_the_rename_is_kept(couple: Couple, monkeypatch: pytest.MonkeyPatch) -> None:
     target = couple.two.folder / "x"
     (couple.one.folder / "x").write_bytes(b"first")

@@ -273,13 +273,13 @@ WRONG_QUESTIONS = (
     ("rows", b'{"thing": "other", "wanted": {}}'),
     ("rows", b'{"thing": "files", "wanted": {}}'),
     ("rows", b'{"thing": "users", "wanted": {"x": "d"}}'),
-    ("rows", json.dumps({"thing": "users", "wanted": {str(n): "d" for n in range(5001)}}).encode()),
+    ("rows", json.dumps({"thing": "users", "wanted": {str(n): "d" for n in range(10_001)}}).encode()),
     ("files", b'{"thing": "users", "wanted": {}}'),
     ("entries", b'{"thing": "users", "buckets": [256]}'),
     ("entries", b'{"thing": "users", "buckets": "all"}'),
     ("blocks", b'{"thing": "files", "parts": [["x", "d", [-1]]]}'),
     ("blocks", b'{"thing": "files", "parts": [["x", "d", [1e9]]]}'),
-    ("tree", b"x" * 512_001),
+    ("tree", b"x" * 2_000_001),
 )
 
 

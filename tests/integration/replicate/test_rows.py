@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import delete, null, select, text, update
 from sqlalchemy.orm import Session
 
+from ftplugin.replicate import pull
 from ftplugin.replicate.conflicts import ConflictStore
 
 from .conftest import Couple, Group, Kind, Line, Node, User
@@ -167,16 +168,35 @@ def test_a_table_that_came_back_empty_deletes_nothing_until_somebody_says_so(cou
     assert users(couple.two) == []
 
 
-def test_ten_thousand_rows_cut_in_the_middle_go_on_where_they_were(couple: Couple) -> None:
+def test_ten_thousand_rows_cut_in_the_middle_go_on_where_they_were(
+    couple: Couple, monkeypatch: pytest.MonkeyPatch
+) -> None:
     couple.one.edit(lambda s: some(s, 10_000))
     couple.one.scan(active=True)
     couple.two.scan()
     asked = iter(range(100))
-    progress = couple.two.pull(go_on=lambda: next(asked) < 4)["users"]
+    monkeypatch.setattr(pull, "ROWS_PAGE", 1_000)
+    progress = couple.two.pull(go_on=lambda: next(asked) < 6)["users"]
     before = len(users(couple.two))
     assert 0 < before < 10_000 and progress.behind + progress.taken >= before
     again = couple.two.pull()["users"]
     assert again.taken == 10_000 - before and users(couple.two) == users(couple.one)
+
+
+def test_keys_and_rows_that_fit_into_no_single_message_come_all_the_same(couple: Couple) -> None:
+    def fill(session: Session) -> None:
+        session.add(Group(id=1, name="staff"))
+        session.flush()
+        session.add_all(User(id=n, group_id=1, name="x", photo=bytes([n]) * 700_000) for n in range(1, 9))
+        session.flush()
+        session.add_all(Line(user_id=1, device=f"{n:06d} „ü“" + "ü" * 28) for n in range(6_000))
+
+    couple.one.edit(fill)
+    couple.one.scan(active=True)
+    couple.two.scan()
+    progress = couple.two.pull()
+    assert [(p.taken, p.behind, p.error) for p in progress.values()][:3] == [(1, 0, ""), (8, 0, ""), (6_000, 0, "")]
+    assert users(couple.two) == users(couple.one)
 
 
 def test_a_crash_after_the_rows_and_before_the_ledger_is_no_edit(
