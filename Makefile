@@ -11,7 +11,7 @@ PY := .venv/bin/python
 # Without clusters, so they run beside those: what computes, and what waits for real time as the clusters do.
 COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replicate
 WAITS := tests/integration/adapters tests/integration/celery tests/integration/database tests/integration/health \
-  tests/integration/replicate tests/integration/services tests/integration/standby
+  tests/integration/services tests/integration/standby
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench bench-peers sim soak lab lab-full screenshots messages clean

@@ -42,7 +42,7 @@ def test_questions_that_went_to_several_processes_in_turn_count_as_of_one_prober
 def test_process_that_got_few_questions_long_ago_does_not_stretch_the_interval() -> None:
     shelf = Shelf()
     shelf.process(1, [("10.0.0.9", "active", [1000.0 + number for number in range(MOMENTS)], "")])
-    shelf.process(2, [("10.0.0.9", "active", [10.0, 500.0], "")])
+    shelf.process(2, [("10.0.0.9", "active", [60.0 * number for number in range(7)], "")])
     [found] = seen(shelf.fetch_many, "b", 1010.0)
     assert found.interval_s == 1.0
 
