@@ -131,7 +131,7 @@ class SwitchRunner:
         wait_by: timing to wait by; stop_by: timing of the lease that the new active node takes. how: M2 has its own.
         """
         run = self.new_run("promote", order)
-        if not self._take_turn(0.0):
+        if not self._take_turn(wait_by.fence_s):  # one command of a restart may hold it: refused, F1 would lose a whole T
             return {
                 "outcome": "refused",
                 "detail": "another switch is running on this server",

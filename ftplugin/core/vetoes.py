@@ -204,7 +204,7 @@ def _frozen(c: Case) -> str:
 
 
 def _manual_hold(c: Case) -> str:
-    if c.rule.id not in ("B1", "F2", "H1"):
+    if c.rule.id not in ("B1", "F2"):  # M1 names these two (spec 5.1): a forgotten hold must not keep a dead service (H1)
         return ""
     held = c.view.manual_hold or (c.view.peer_state is not None and c.view.peer_state.manual_hold)
     return "a manual switchover holds automatic switches back until it is released" if held else ""

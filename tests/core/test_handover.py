@@ -32,7 +32,6 @@ def test_a_healthy_standby_node_takes_over_what_the_active_one_has_given_up(me: 
     [
         ({"pause": PAUSE}, "paused"),
         ({"drained": True}, "drained"),
-        ({"manual_hold": True}, "manual hold"),
         ({"switches": 3}, "frozen"),
         ({"own": None}, "unhealthy"),
         ({"given_up": ("scheduler",)}, "given up"),
@@ -44,6 +43,11 @@ def test_what_holds_it_back(changes: dict[str, Any], veto: str) -> None:
     t = Ticks(S2, S)
     decision = t.tick(peer=lambda: gave_up(t), **changes)
     assert decision.rule == "H1" and veto in vetoes(decision) and decision.actions == ()
+
+
+def test_a_manual_hold_that_somebody_forgot_keeps_no_dead_service() -> None:
+    t = Ticks(S2, S)
+    assert acted(t.tick(peer=lambda: gave_up(t), manual_hold=True)) == "H1"
 
 
 def test_mode_off_holds_it_back() -> None:
