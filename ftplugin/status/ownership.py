@@ -56,11 +56,12 @@ def alarms_there(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The alarms of the other server, as it has told them itself; none when that is old."""
     if card["old"]:
         return []
+    where = str(card["label"])
     return [
         {
             "service": service["name"],
             "owner": owner,
-            "text": Said("as %(server)s sees it, also owned by %(owner)s", server=Said(card["label"]), owner=owner),
+            "text": Said("as %(server)s sees it, also owned by %(owner)s", server=Said(where), owner=owner),
             "since_wall_s": None,
         }
         for service in card["service_list"]

@@ -38,7 +38,7 @@ def test_http_503_is_degraded_and_not_failed(ask_axl: Ask, axl: AxlProcess) -> N
         ({"user": "nobody"}, "user or password is wrong (HTTP 401)"),
         ({"version": "14.0"}, "does not speak AXL version 14.0 (HTTP 599)"),
         ({"ca_file": ""}, "is not trusted; name it in ca_file"),
-        ({"ca_file": "/no/such/file.pem"}, "ca_file: [Errno 2] No such file"),
+        ({"ca_file": "/no/such/file.pem"}, "ca_file: the CA cannot be used: [Errno 2] No such file"),
     ],
 )
 def test_what_is_configured_wrongly_is_named(ask_axl: Ask, changes: dict[str, str], says: str) -> None:

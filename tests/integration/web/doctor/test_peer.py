@@ -28,8 +28,9 @@ def test_a_healthy_pair_is_0_and_nothing_is_left_behind(make_pair: MakePair, bin
     good += "channel.in_use clock.skew lan.references lan.agent balancer.url settings.rules server.mode"
     assert {name: pair.status(name) for name in good.split()} == dict.fromkeys(good.split(), "ok"), pair.found
     for server, keys in zip(pair.redis, before, strict=True):
-        left = [key for key in server.client().keys("*") if b"challenge" not in key]
-        assert sorted(left) == [key for key in keys if b"challenge" not in key]
+        passing = (b"challenge", b"probers")  # kept for a moment; the doctor's own question is one of those that asked
+        left = [key for key in server.client().keys("*") if not any(word in key for word in passing)]
+        assert sorted(left) == [key for key in keys if not any(word in key for word in passing)]
         refused = [entry for entry in server.client().acl_log() if entry["username"] == "peer"]
         assert refused == [], f"the log of refused commands is for an administrator's eyes: {refused}"
     with pair.own.portal.database.transaction() as connection:
