@@ -16,6 +16,8 @@ from typing import Callable
 
 import pytest
 
+from tests.integration.cluster.harness import SLACK_S, eventually
+
 from .checks import control, nothing_switches
 from .site import Site
 
@@ -51,6 +53,8 @@ def test_30_percent_loss_100_ms_and_a_rebooting_reference_host_switch_nothing(si
     """The reference host at T = 1: the two nodes vouch for each other once a tick, and the lease must outlast that."""
     undisturbed(site, REBOOT, site.pair.timing.watch_s)
     site.heal()
+    for node in site.nodes:  # the host is known by its hardware address again; to learn that under loss takes seconds
+        eventually(lambda n=node: site.pair.document(n, "view")["lan"]["reference"] == "yes", SLACK_S, site.pair.story)
     undisturbed(site, LOSS)
     site.lose(1, 0)
     quiet(site, DELAY)

@@ -249,7 +249,14 @@ def test_enough_ends_the_wait_and_a_full_pool_refuses() -> None:
     started_s = time.monotonic()
     assert SideBySide(pool).side_by_side([release.wait, lambda: True], 5.0, enough=bool) == [None, True]
     assert time.monotonic() - started_s < 0.5
-    SideBySide(pool).side_by_side([release.wait], 0.1)
+    held = threading.Event()
+
+    def hold() -> None:
+        held.set()
+        release.wait()
+
+    while not held.is_set():  # the thread of the other call may take a moment to be free
+        SideBySide(pool).side_by_side([hold], 0.1)
     assert SideBySide(pool).side_by_side([lambda: 1], 0.2) == [None]
     release.set()
     wait_until(lambda: SideBySide(pool).side_by_side([lambda: 1], 0.2) == [1])

@@ -147,7 +147,8 @@ def test_hanging_stop_is_killed_as_a_group_at_its_limit(tmp_path: pathlib.Path) 
     (tmp_path / "hang").touch()
     started_s = time.monotonic()
     reading = service.demote(4)
-    assert reading.state is S.ACTIVE and "killed after its limit" in reading.detail
+    # on a busy machine the status command may not answer in time either: then nobody knows, which blocks as well
+    assert reading.state in (S.ACTIVE, S.UNKNOWN) and "killed after its limit" in reading.detail
     assert time.monotonic() - started_s < 1.6
     child = int((tmp_path / "child").read_text())
     wait_until(lambda: not _alive(child), 2, "the stop command's child is gone too")
