@@ -52,7 +52,7 @@ def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, events.record)
     store = SettingsStore(database, config.own_address, config.stop_needed_s)
     feed = SettingsFeed(store)
-    common: dict[str, Any] = {"runtime": runtime, "settings": feed.settings, "log": log}
+    common: dict[str, Any] = {"runtime": runtime, "settings": feed.to_keep_up, "log": log}
     common |= {"check_database": database.problem, "stop": feed.stop}
     if role == "beat":
         return Parts(agent=None, runner=None, services=(), start=feed.start, **common)
@@ -198,7 +198,7 @@ def _ports(
     web["ssl_context"] = config.tls.context
     lan = LazyLan(
         LanProbe(
-            settings=feed.settings,
+            settings=feed.to_keep_up,
             own_address=where.own_host,
             own_url=where.own_url,
             url_prefix=config.url_prefix,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Mapping, Protocol
 
 from ftplugin.core.settings import Settings
+from ftplugin.core.timing import Timing
 
 from .background import Periodic
 
@@ -34,6 +35,9 @@ def _placed(settings: Settings, previous: Settings | None) -> Settings:
         server2_address=previous.server2_address,
         witness=previous.witness,
     )
+
+
+TIMES = ("interval_s", "timeout_s", "threshold", "service_stop_s", "rtt_ms")
 
 
 class SettingsFeed:
@@ -73,6 +77,14 @@ class SettingsFeed:
 
     def previous(self) -> Settings | None:
         return self._held[2]
+
+    def to_keep_up(self) -> Settings:
+        """What heartbeats and the LAN probe go by: the settings, and while a change of timing awaits both nodes the times with
+        the shorter lease. An active node renews by that one (spec 4), so what a lease rests on must be as fresh."""
+        _, settings, previous = self._held
+        if previous is None or Timing.of(previous).lease_s >= Timing.of(settings).lease_s:
+            return settings
+        return replace(settings, **{name: getattr(previous, name) for name in TIMES})
 
     def mark(self) -> str:
         return self._mark

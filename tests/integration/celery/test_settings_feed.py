@@ -86,3 +86,19 @@ def test_a_database_of_an_older_version_gets_the_new_table(tmp_path: pathlib.Pat
     newer.acknowledged(1)
     assert both_have(newer.database, 1)[1] == "server2"
     newer.database.close()
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), [(0.5, 1.0), (1.0, 0.5)])
+def test_heartbeats_keep_the_pace_of_the_shorter_lease_until_both_servers_have_the_change(
+    database: Database, before_s: float, after_s: float
+) -> None:
+    """The active server renews by the shorter lease till then; heartbeats at the longer interval would let it run out."""
+    store = SettingsStore(database, "10.0.0.1")
+    times = {"timeout_s": 0.5, "threshold": 3, "portal_restart_s": 0.4, "service_stop_s": 0.1, "rtt_ms": 50}
+    store.save(PAIR | times | {"interval_s": before_s}, "ann", override_reason="small times")
+    store.acknowledged(1)
+    store.save({"interval_s": after_s}, "bob", override_reason="small times")
+    feed = SettingsFeed(store, reread_s=30)
+    assert feed.settings().interval_s == after_s and feed.to_keep_up().interval_s == 0.5
+    feed.acknowledged(2)
+    assert feed.to_keep_up() == feed.settings()
