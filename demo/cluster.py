@@ -166,7 +166,8 @@ class Cluster:
         if program is None:
             self.node(node).thaw()
         else:
-            self.kill(node, program, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended, and its supervisor has not noticed yet
+                self.kill(node, program, signal.SIGCONT)
 
     def set_clock(self, node: int, offset_s: float) -> None:
         """Step the wall clock of a node's programs to the host's plus ``offset_s``. ValueError without an own clock."""
