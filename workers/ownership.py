@@ -12,7 +12,6 @@ from typing import Any, Mapping, Sequence
 from ftplugin.core.terms import ServiceState
 from ftplugin.core.view import ServiceReading
 from ftplugin.history.records import DUAL_OWNER, DUAL_OWNER_OVER
-from ftplugin.status.ownership import claims_text
 
 from .ports import Ports
 from .switch_run import service_facts
@@ -104,6 +103,8 @@ class OwnershipAlarm:
             self._say(service, claims)
 
     def _say(self, service: str, claims: tuple[tuple[str, str], ...]) -> None:
+        from ftplugin.status.ownership import claims_text  # brings the whole status page along: 0.6 MiB in each worker
+
         self._ports.log.report("watchdog", f"ALARM: service {service}: {claims_text(claims)}")
 
     def _over(self, service: str) -> None:
