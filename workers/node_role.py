@@ -144,9 +144,22 @@ class NodeRole:
             record = self._after_wipe()
             if record is None:
                 return
+        record = self._phase_ended(record)
         if (record.role, record.epoch) != (self.record.role, self.record.epoch):
             self.role_changed(record)
         self.record = record
+
+    def _phase_ended(self, record: RoleRecord) -> RoleRecord:
+        """A phase belongs to a switch. Where Redis lost that switch's last word, the phase would stay for ever: it ends here."""
+        if record.phase is Phase.READY or self.switching():
+            return record
+        if any(switch.epoch == record.epoch for switch in self.ports.journal.unfinished()):
+            return record  # the switch worker resumes or undoes it (I-G)
+        self.ports.log.report(
+            "agent", f"{record.phase} under epoch {record.epoch} without a switch: its end was lost with Redis"
+        )
+        self.ports.runtime.set_progress(record.epoch, Phase.READY, record.progress_s or 0.0)
+        return replace(record, phase=Phase.READY)
 
     def _after_wipe(self) -> RoleRecord | None:
         last = self.ports.journal.last_role()
@@ -160,8 +173,6 @@ class NodeRole:
         record = replace(record, seen_epoch=max(record.seen_epoch, self.ports.journal.epoch()))
         if record.role is Role.ACTIVE:  # an epoch of an own attempt that failed is no command to stop
             record = replace(record, seen_epoch=record.epoch)
-            if not any(switch.epoch == record.epoch for switch in self.ports.journal.unfinished()):
-                record = replace(record, phase=Phase.READY)  # the start may have ended since the last look
         self.ports.log.report("agent", "the node's Redis lost the role record; written again under the same epoch")
         if not self.ports.runtime.write_role(record):
             return None

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from ftplugin.core.decision import Decision
+from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
-from ftplugin.core.terms import Designation, ProbeCause
+from ftplugin.core.terms import Designation, Phase, ProbeCause
 from ftplugin.core.view import Probe
 
 from . import faults
@@ -435,7 +436,7 @@ class _Run:
                 found = "both" if len(names) == 2 else "".join(names) or "nobody"
                 return found == who, f"{what} {found}"
             case ["role", who, role]:
-                record = self._nodes(who)[0].redis.role
+                record = self._nodes(who)[0].redis.role or RoleRecord()
                 return record is not None and record.role == role, f"{who} is {record and record.role}"
             case ["switches", count]:
                 rows = [
@@ -479,6 +480,9 @@ class _Run:
             case ["open", who]:
                 rows = [r for r in self._nodes(who)[0].disk.switches.values() if r["outcome"] is None]
                 return bool(rows), f"{len(rows)} open switches"
+            case ["clear", who]:
+                record = self._nodes(who)[0].redis.role or RoleRecord()
+                return record.clear and record.phase is Phase.READY, f"{record}"
             case ["shown", who]:
                 document = self._nodes(who)[0].redis.documents.get("switch", {})
                 return document.get("outcome") == "running", f"the page shows {document}"
