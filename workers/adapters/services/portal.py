@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from .common import Service, ServiceError
-from .tables import KINDS, LIMITS, build_one
+from .tables import LIMITS, build_one, own_kind
 
 NAME = "portal"
 WHERE = "FT_PORTAL"
@@ -26,7 +26,7 @@ def build_portal(table: Mapping[str, Any], prefix: str = "", *, ask_outside: boo
     kind = table.get("kind")
     if kind not in PORTAL_KINDS:
         raise ServiceError(f"{WHERE}.kind: must be one of {', '.join(PORTAL_KINDS)} (got {kind!r})")
-    allowed = ("kind", *LIMITS, *KINDS[kind].KEYS)
+    allowed = ("kind", *LIMITS, *own_kind(kind).KEYS)
     for key in table:
         if key not in allowed:
             raise ServiceError(f"{WHERE}.{key}: is no key of a {kind} portal; they are {', '.join(allowed)}")

@@ -7,6 +7,7 @@ own are below; others come as entry points (foreign.py).
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 from typing import Any, Mapping, Sequence
 from urllib.parse import quote
@@ -14,25 +15,25 @@ from urllib.parse import quote
 from ftplugin.config import STOP_LIMIT_S
 from ftplugin.core import start
 
-from . import foreign
-from .command import CommandService
 from .common import Common, Service, ServiceError
-from .http import HttpService
-from .ocf import OcfService
-from .supervisord import SupervisordService
-from .systemd import SystemdService
 
 START_LIMIT_S, STATUS_LIMIT_S = 60.0, 2.0
 LIMIT_S_MAX = 3600.0
 LIMITS = ("start_limit_s", "stop_limit_s", "status_limit_s")
 COMMON = ("name", "kind", "after", *LIMITS, *start.KEYS)
-KINDS: dict[str, Any] = {
-    "http": HttpService,
-    "command": CommandService,
-    "systemd": SystemdService,
-    "supervisord": SupervisordService,
-    "ocf": OcfService,
+# The product's own; one is imported once a table names it: a process of the agent pays for no other
+KINDS = {
+    "http": "HttpService",
+    "command": "CommandService",
+    "systemd": "SystemdService",
+    "supervisord": "SupervisordService",
+    "ocf": "OcfService",
 }
+
+
+def own_kind(name: str) -> Any:
+    """The class of one of ``KINDS``, from the module of that name."""
+    return getattr(importlib.import_module(f"{__package__}.{name}"), KINDS[name])
 
 
 def build(
@@ -139,7 +140,9 @@ def build_one(
 
 def _kind(where: str, name: str, kind: Any) -> Any:
     if isinstance(kind, str) and kind in KINDS:
-        return KINDS[kind]
+        return own_kind(kind)
+    from . import foreign  # reads what is installed: 1 MiB that most nodes need not pay
+
     known = ", ".join([*KINDS, *sorted(foreign.names() - set(KINDS))])
     if not isinstance(kind, str) or kind not in foreign.names():
         raise ServiceError(f"{where}.kind: must be one of {known} (got {kind!r}, service {name})")
