@@ -13,7 +13,7 @@ COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replica
 WAITS := tests/integration/adapters tests/integration/celery tests/integration/database tests/integration/health \
   tests/integration/services tests/integration/standby
 # A wait that missed its deadline on a shared machine is tried once more, and listed as RERUN; no other failure is.
-ONCE_MORE := --reruns 1 --only-rerun 'not within [0-9.]+ s' -rR
+ONCE_MORE := --reruns 1 --only-rerun 'not within [0-9.]+ s|[Tt]imeout [0-9]+ms' -rR
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench bench-peers sim soak lab lab-full screenshots messages clean
