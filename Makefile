@@ -12,6 +12,8 @@ PY := .venv/bin/python
 COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replicate
 WAITS := tests/integration/adapters tests/integration/celery tests/integration/database tests/integration/health \
   tests/integration/services tests/integration/standby
+# The clusters' heartbeats are judged by the clock: as root they go before what runs beside them.
+FIRST := $(shell nice -n -10 nice 2>/dev/null | grep -q '^-' && echo nice -n -10)
 # A wait that missed its deadline on a shared machine is tried once more, and listed as RERUN; no other failure is.
 ONCE_MORE := --reruns 1 --only-rerun 'not within [0-9.]+ s|[Tt]imeout [0-9]+ms' -rR
 
@@ -38,7 +40,7 @@ ifeq ($(strip $(ARGS)),)
 	@mkdir -p instance; \
 	{ $(PY) -m pytest $(ONCE_MORE) $(WAITS) >instance/waits.log 2>&1; waits=$$?; \
 	  nice -n 10 $(PY) -m pytest $(ONCE_MORE) $(COMPUTES) >instance/computes.log 2>&1; exit $$((waits | $$?)); } & beside=$$!; \
-	$(PY) -m pytest $(ONCE_MORE) $(addprefix --ignore=,$(COMPUTES) $(WAITS)); rest=$$?; \
+	$(FIRST) $(PY) -m pytest $(ONCE_MORE) $(addprefix --ignore=,$(COMPUTES) $(WAITS)); rest=$$?; \
 	wait $$beside; beside=$$?; \
 	echo "Beside these ran $(WAITS):"; cat instance/waits.log; \
 	echo "and then $(COMPUTES):"; cat instance/computes.log; exit $$((rest | beside))
