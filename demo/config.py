@@ -36,6 +36,7 @@ class ClusterConfig:
     ``further``: prefixes of further instances that may use the Redis of this cluster's nodes. ``instance``: this is such a
     one, with ports of its own beside the cluster that has the Redis, in the same ``directory``; its FT_PREFIX.
     ``portal_control``: FT_PORTAL names the portal's program, so that the agent restarts it, when it is dead and daily.
+    ``node_keys``: further FT_* keys of both nodes' configuration.
     """
 
     directory: pathlib.Path = pathlib.Path("instance/demo")
@@ -76,6 +77,7 @@ class ClusterConfig:
     further: Sequence[str] = ()
     instance: str = ""
     portal_control: bool = False
+    node_keys: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stop_s(self) -> float:

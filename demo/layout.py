@@ -173,6 +173,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
                 "FT_WATCHDOG_WINDOW_S": max(15.0, min(600.0, 40 * config.interval_s)),
                 "FT_SERVICES": services,
                 "FT_PORTAL": _portal_control(directory) if config.portal_control else {},
+                **config.node_keys,
             }
         )
     )

@@ -74,7 +74,11 @@ class Health:
             Check(name="database", call=parts.check_database),
             Check(name="disk", call=lambda: room(folder, FREE_MB_MIN_DEFAULT)),
         ]
-        return own + [_of_service(service) for service in parts.services] + build(self._node.config.health)
+        return (
+            own
+            + [_of_service(service) for service in parts.services]
+            + build(self._node.config.health, parts.runtime.fetch_many)
+        )
 
 
 def _of_service(service: ServicePort) -> Check:

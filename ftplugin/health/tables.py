@@ -6,6 +6,7 @@ the guard reads the configuration too.
 
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ SERVICE_PREFIX = "service "
 SERVICE_MARGIN_S = 1.0  # over the limit of a service's own status
 TEXT_CHARS_MAX = 500
 FREE_MB_MIN_DEFAULT = 50
+SILENT_S_DEFAULT = 30.0
 
 
 class HealthTableError(ValueError):
@@ -126,6 +128,27 @@ def _endpoints(value: Any) -> tuple[tuple[str, int], ...]:
     return tuple(_endpoint(one) for one in value)
 
 
+def _addresses(value: Any) -> tuple[str, ...]:
+    """Each as ``str(ip_address)`` writes it, so that two spellings are one."""
+    wanted = 'must be a list of 1 to 16 IP addresses, as ["10.0.0.9", "10.0.0.10"]'
+    if (
+        not isinstance(value, (list, tuple))
+        or not 0 < len(value) <= 16
+        or not all(isinstance(one, str) for one in value)
+    ):
+        raise ValueError(wanted)
+    try:
+        return tuple(str(ipaddress.ip_address(one)) for one in value)
+    except ValueError:
+        raise ValueError(wanted) from None
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 2 <= value <= 3600:
+        raise ValueError("must be 2 to 3600 seconds")  # a portal writes who asked once a second
+    return float(value)
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in words:
@@ -217,6 +240,9 @@ KINDS: Mapping[str, _Kind] = {
     ),
     "database": _Kind(3.0, False, {"url": _Option(_database, needed=True, secret=True)}),
     "command": _Kind(5.0, False, {"command": _Option(_command, needed=True)}),
+    "probers": _Kind(
+        3.0, True, {"addresses": _Option(_addresses, needed=True), "silent_s": _Option(_seconds, SILENT_S_DEFAULT)}
+    ),
 }
 COMMON = ("name", "kind", "timeout_s", "shared")
 

@@ -10,7 +10,7 @@ from tests.integration.cluster.harness import SLACK_S, eventually
 
 from .checks import control, nothing_switches, takes_over, watch
 from .faults import FILLER
-from .site import Site
+from .site import HOSTS, Site
 from .timeline import ACTIVE
 
 SLOW_S, TOO_SLOW_S, DRIP_S = 0.15, 1.0, 0.05  # t is 0.5 s
@@ -123,3 +123,28 @@ def take_room(site: Site, node: int) -> float:
 
 def sentence(site: Site, node: int) -> str:
     return str(site.pair.document(node, "decision").get("sentence"))
+
+
+# --- the balancer's silence
+
+PROBERS = {"name": "balancer", "kind": "probers", "addresses": [HOSTS["balancer"]], "silent_s": 3.0}
+
+
+@pytest.mark.site(node_keys={"FT_HEALTH": [PROBERS]}, settings={"application_error": True}, threshold=10)
+def test_balancer_reaches_the_standby_alone_and_that_one_takes_over_but_a_dead_balancer_is_no_reason(
+    site: Site,
+) -> None:
+    """Silence on one server is evidence that this one is cut off; silence on both is the balancer's own fault. (N-1)*T is
+    longer than the checks need to see on both that it is back."""
+    epoch = site.pair.status(1)["epoch"]
+    dead_s = site.freeze("balancer", "haproxy")
+    for node in site.nodes:
+        eventually(lambda n=node: "balancer:" in site.cluster.monitor(n, "IPSWS"), 15, "IPSWS names the balancer")
+    watch(site)
+    nothing_switches(site, dead_s, epoch)
+    site.thaw("balancer", "haproxy")
+    site.pair.wait_healthy(1)
+    at_s = site.cut_between("balancer", 1)
+    takes_over(site, 2, at_s, more_s=PROBERS["silent_s"] + CHECKS_S, names="F1")
+    site.heal()
+    site.pair.wait_healthy(2)

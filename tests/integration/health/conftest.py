@@ -88,4 +88,4 @@ def ask_axl(axl: AxlProcess) -> Ask:
 
 def outcome(table: dict[str, Any]) -> Record:
     """What one table's check answers."""
-    return ask(read_tables([table]))[0]
+    return ask(read_tables([table]), dict.fromkeys)[0]

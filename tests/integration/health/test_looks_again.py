@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import threading
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,9 @@ class Documents:
 
     def fetch(self, name: str) -> dict[str, Any] | None:
         return self.portal
+
+    def fetch_many(self, names: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        return {name: self.fetch(name) for name in names}
 
     def publish(self, name: str, value: dict[str, Any]) -> bool:
         self.health = value
