@@ -65,7 +65,7 @@ def test_the_slowest_limit_is_that_of_the_configured_checks() -> None:
     ("tables", "says"),
     [
         (["cucm"], "FT_HEALTH[1]: must be a table with name and kind (got str)"),
-        ([{"name": "x"}], "FT_HEALTH[1].kind: must be one of axl, tcp, http, disk, database, command (got None)"),
+        ([{"name": "x"}], "FT_HEALTH[1].kind: must be one of axl, tcp, http, disk, database, command, probers (got None)"),
         ([{"name": "x", "kind": "ping"}], "(got 'ping')"),
         ([{"kind": "axl"}], "FT_HEALTH[1].name: must be 1 to 40 letters"),
         ([AXL | {"name": "a\nb"}], "FT_HEALTH[1].name: must be 1 to 40 letters"),
@@ -140,7 +140,11 @@ def test_the_tables_of_the_documentation_are_read_as_they_stand() -> None:
     blocks = re.findall(r"(?:^ {4}.*\n|^\n)+", (root / "docs/health.md").read_text(), re.MULTILINE)
     text = "".join(textwrap.dedent(block) for block in blocks if "[[FT_HEALTH]]" in block)
     found = config(*tomllib.loads(text)["FT_HEALTH"]).health
-    assert [(table.name, table.kind) for table in found] == [("call manager", "axl"), ("CTI ports", "tcp")]
+    assert [(table.name, table.kind) for table in found] == [
+        ("call manager", "axl"),
+        ("CTI ports", "tcp"),
+        ("balancer", "probers"),
+    ]
     example = (root / "instance/node.toml.example").read_text().split("# [[FT_HEALTH]]")[1].split("\n\n")[0]
     table = tomllib.loads("[t]" + example.replace("\n# ", "\n"))["t"]
     assert config(table).health[0].kind == "axl"
