@@ -7,9 +7,11 @@ MINUTES ?= 20
 SEED ?= 1
 WITNESS ?=
 QUIET ?=
+DESTDIR ?=
+FT_VENV ?= /opt/ft/venv
 PY := .venv/bin/python
 # Without clusters, so they run beside those, one after the other: what waits for real time, and what computes.
-COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replicate
+COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replicate tests/integration/docker
 WAITS := tests/integration/adapters tests/integration/celery tests/integration/database tests/integration/health \
   tests/integration/services tests/integration/standby
 # The clusters' heartbeats are judged by the clock: as root they go before what runs beside them.
@@ -18,7 +20,7 @@ FIRST := $(shell nice -n -10 nice 2>/dev/null | grep -q '^-' && echo nice -n -10
 ONCE_MORE := --reruns 1 --only-rerun 'not within [0-9.]+ s|[Tt]imeout [0-9]+ms' -rR
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-peers sim soak lab lab-full screenshots messages clean
+.PHONY: help run test lint audit bench bench-peers sim soak lab lab-full screenshots messages install-units clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -48,10 +50,17 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-lint: .venv/.made ## style, types, direction of imports
-	$(PY) -m flake8 ftplugin workers demo tests
+# Not asked: B101, since an assert tells the type checker what holds and none is a check; B404, since B603 says it of each process that
+# is started; B105 and B106, which guess by names and find empty defaults. Whatever else is found is answered in its line.
+lint: .venv/.made ## style, types, direction of imports, security (bandit)
+	$(PY) -m flake8 ftplugin workers demo deploy docker tests
 	$(PY) -m mypy
 	.venv/bin/lint-imports --no-logo
+	$(PY) -m bandit --quiet --recursive --skip B101,B105,B106,B404 ftplugin workers demo
+
+# Asks the service of advisories; a package that cannot be looked up is a failure, no success.
+audit: .venv/.made ## known holes of the installed packages (pip-audit); needs the internet
+	$(PY) -m pip freeze --exclude-editable | $(PY) -m pip_audit --strict --no-deps --disable-pip --requirement /dev/stdin
 
 bench: .venv/.made ## measure, and write docs/benchmarks.md
 	$(PY) -m tests.bench $(ARGS)
@@ -66,7 +75,8 @@ soak: .venv/.made ## as root: random faults for MINUTES=20 from SEED=1 on; WITNE
 	$(PY) -m tests.lab.soak --minutes $(MINUTES) --seed $(SEED) $(if $(WITNESS),--witness) $(if $(QUIET),--quiet) $(ARGS)
 
 lab: .venv/.made ## every test of the fault lab, as root, and what make test leaves out (about 15 minutes)
-	$(PY) -m pytest -m "lab or full" $(ARGS) tests/lab tests/integration/cluster tests/integration/database tests/integration/web
+	$(PY) -m pytest -m "lab or full" $(ARGS) tests/lab tests/integration/cluster tests/integration/database tests/integration/web \
+	  tests/integration/units tests/integration/docker
 
 lab-full: .venv/.made ## every fault, crash and race on real hosts, as root: docs/lab.md (ARGS=--help: in parts)
 	$(PY) -m tests.lab.full $(ARGS)
@@ -76,6 +86,21 @@ screenshots: .venv/.made ## pictures of the main pages into docs/images; needs c
 
 messages: .venv/.made ## find the texts of the pages and compile their translations; says what is left to translate
 	$(PY) -m tests.messages
+
+install-units: ## systemd units, user and polkit rule into DESTDIR=/, for the programs in FT_VENV=/opt/ft/venv
+	@set -e; root='$(DESTDIR)/etc'; \
+	if ! printf %s '$(FT_VENV)' | grep -Eqx '/[A-Za-z0-9._/@+-]+'; then \
+	  echo "FT_VENV='$(FT_VENV)': must be an absolute path of letters, digits and ._/@+-, as /opt/ft/venv" >&2; exit 1; fi; \
+	for file in $$(cd deploy/systemd && find . -name '*.service' -o -name '*.target' -o -name '*.conf'); do \
+	  install -d "$$root/systemd/system/$$(dirname $$file)"; \
+	  sed 's|/opt/ft/venv|$(FT_VENV)|g' "deploy/systemd/$$file" >"$$root/systemd/system/$$file"; \
+	  chmod 644 "$$root/systemd/system/$$file"; done; \
+	install -D -m 644 deploy/sysusers.conf "$$root/sysusers.d/ftplugin.conf"; \
+	rule="$$root/polkit-1/rules.d/50-ftplugin.rules"; \
+	if [ ! -e "$$rule" ]; then install -D -m 644 deploy/polkit.rules "$$rule"; \
+	elif ! cmp -s deploy/polkit.rules "$$rule"; then echo "kept as it is, with your UNITS: $$rule (new: deploy/polkit.rules)"; fi; \
+	install -D -m 644 deploy/flowerconfig.py "$$root/ft/flowerconfig.py"; \
+	echo "Now: systemd-sysusers; systemctl daemon-reload; systemctl enable ftplugin.target ftplugin@node.target"
 
 clean: ## remove the environment, caches and the demo's files
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .hypothesis .import_linter_cache instance/demo instance/soak

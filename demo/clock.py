@@ -18,7 +18,7 @@ PLAIN_MALLOC = "libc_malloc_debug.so.0"
 # Told to leave the monotonic clock alone, that library ends every pthread_cond_timedwait at once. The only such wait of
 # our programs is Python's for its GIL, always this long; without the number each thread that waits burns a whole core.
 GIL_WAIT_MS = "5"
-SHARED_MEMORY = pathlib.Path("/dev/shm")
+SHARED_MEMORY = pathlib.Path("/dev/shm")  # nosec B108 # only looked at: libfaketime keeps its clocks there
 FAKED_CLOCK = pathlib.Path(__file__).with_name("faked_clock")
 
 

@@ -121,7 +121,7 @@ def _lease(body: dict[str, Any]) -> float:
 def restart(line: Line) -> None:
     """Give the ports back, then begin anew under the same process id, so that the supervisor keeps it."""
     line.close()
-    os.execv(sys.executable, [sys.executable, "-m", "demo.cti_server", *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, "-m", "demo.cti_server", *sys.argv[1:]])  # nosec B606 # this program itself, anew
 
 
 class Server(ThreadingHTTPServer):

@@ -12,7 +12,7 @@ COMMAND_LIMIT_S = 10.0
 
 def _run(*command: str) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_LIMIT_S)  # nosec B603 # no shell
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SetupError(f"{' '.join(command)}: {error}") from None
     if done.returncode:

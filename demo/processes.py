@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-import xmlrpc.client
+import xmlrpc.client  # nosec B411 # asks the supervisord that the demo started
 from typing import Any, Mapping, Sequence
 
 from supervisor.xmlrpc import SupervisorTransport
@@ -81,7 +81,7 @@ class Supervision:
         log = self.config.with_name("supervisord.out")
         command = [*self.prefix, sys.executable, "-m", "demo.supervise", str(os.getpid()), "-c", str(self.config), "-n"]
         with log.open("ab") as out:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # a list of the demo's own, no shell
                 command,
                 cwd=pathlib.Path(__file__).parents[1],
                 env={**os.environ, **self.env},

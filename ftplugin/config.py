@@ -13,6 +13,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
+from .alerts.targets import Target, targets_of
 from .core.settings import SettingsError, parse_address
 from .core.start import expected_start_s
 from .health.checks import TIMEOUT_S_DEFAULT
@@ -20,6 +21,7 @@ from .health.tables import HealthTable, HealthTableError, read_tables, service_t
 from .licence.key import key_of
 from .pairing.secrets import Network, NodeSecrets, networks_of
 from .store.keys import prefix_problem
+from .structured import log_json_problem
 from .tls import TlsFiles
 
 DEFAULTS: dict[str, Any] = {
@@ -44,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "FT_AGENT_TLS": False,  # agent channel and votes over TLS: the other server's Redis is rediss://
     "FT_WITNESS_TLS": False,
     "FT_MONITOR_ALLOW": [],  # networks that may ask the monitor, as "10.0.0.0/24"; empty: everybody
+    "FT_METRICS_ALLOW": [],  # networks that may read /metrics, as "10.0.0.7"; empty: there is no such page
     "FT_SERVICES": [],  # tables: name, kind = "http" | "command" | "systemd" | "supervisord" | "ocf", …
     "FT_HEALTH": [],  # tables: name, kind = "axl" | "tcp" | "http" | "disk" | "database" | "command", …
     "FT_PORTAL": {},  # table: kind = "command" | "systemd" | "supervisord", …; empty: the portal is not restarted
@@ -54,6 +57,10 @@ DEFAULTS: dict[str, Any] = {
     "FT_FENCE_COMMAND": [],  # program and arguments that power the other server off; empty: none
     "FT_FENCE_LIMIT_S": 20.0,
     "FT_LOG_DAYS": 30,
+    "FT_LOG_JSON": "",  # the log as JSON lines too: a path, "-" for standard error, or "journal"; empty: no
+    "FT_ALERT_URLS": [],  # of Apprise: mail, chat, webhook; each is a secret as a whole
+    "FT_SNMP_TARGETS": [],  # "snmp://COMMUNITY@HOST", "snmpv3://USER@HOST?auth=sha256&auth_key=…"
+    "FT_ALERT_REPEAT_S": 3600.0,  # what lasts is told again after so long; 0: never
     "FT_LICENCE_KEY": "",  # public key of the vendor; empty: no licence is needed
 }
 
@@ -94,6 +101,7 @@ class NodeConfig:
     agent_tls: bool
     witness_tls: bool
     monitor_allow: tuple[Network, ...]
+    metrics_allow: tuple[Network, ...]
     services: tuple[Mapping[str, Any], ...]
     health: tuple[HealthTable, ...]
     portal: Mapping[str, Any]
@@ -104,12 +112,27 @@ class NodeConfig:
     fence_command: tuple[str, ...]
     fence_limit_s: float
     log_days: int
+    log_json: str
+    alert_urls: tuple[str, ...]
+    snmp_targets: tuple[str, ...]
+    alert_repeat_s: float
     licence_key: str
 
     @property
     def stop_needed_s(self) -> float:
         """How long the services may take to stop, one after another."""
         return sum(float(table.get("stop_limit_s", STOP_LIMIT_S)) for table in self.services)
+
+    @property
+    def own_hosts(self) -> frozenset[str]:
+        """Addresses from which this server itself asks its portal."""
+        own = {parse_address("FT_OWN_ADDRESS", self.own_address).host} if self.own_address else set()
+        return frozenset({"127.0.0.1", "::1", *own})
+
+    @property
+    def alert_targets(self) -> tuple[Target, ...]:
+        """Where alerts go; empty: nowhere."""
+        return targets_of(self.alert_urls, self.snmp_targets)
 
     @property
     def slowest_check_s(self) -> float:
@@ -175,8 +198,11 @@ class NodeConfig:
                 key_of(values["FT_LICENCE_KEY"])
             except ValueError as error:
                 raise ConfigError(f"FT_LICENCE_KEY={values['FT_LICENCE_KEY'][:60]!r}: {error}") from None
+        if problem := log_json_problem(values["FT_LOG_JSON"]):
+            raise ConfigError(f"FT_LOG_JSON={values['FT_LOG_JSON'][:80]!r}: {problem}")
         _check_services(values["FT_SERVICES"])
         _check_watchdog(values)
+        _check_alerts(values)
         try:
             values["FT_HEALTH"] = read_tables(values["FT_HEALTH"])
         except HealthTableError as error:
@@ -189,9 +215,11 @@ class NodeConfig:
         plain |= {"instance_dir": instance, "database_url": database}
         plain["services"] = tuple(plain["services"])
         plain["fence_command"] = tuple(plain["fence_command"])
+        plain["alert_urls"], plain["snmp_targets"] = tuple(plain["alert_urls"]), tuple(plain["snmp_targets"])
         try:
             plain["secrets"] = NodeSecrets.of(values, instance, unpaired=unpaired)
             plain["monitor_allow"] = networks_of(values["FT_MONITOR_ALLOW"])
+            plain["metrics_allow"] = networks_of(values["FT_METRICS_ALLOW"], "FT_METRICS_ALLOW")
         except ValueError as error:
             raise ConfigError(str(error)) from None
         plain["tls"] = TlsFiles(ca=values["FT_TLS_CA"], cert=values["FT_TLS_CERT"], key=values["FT_TLS_KEY"])
@@ -233,6 +261,16 @@ def _check_watchdog(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"FT_FENCE_COMMAND={command!r}: must be a list of program and arguments, as {example}")
     if not 0.1 <= limit_s <= 600:
         raise ConfigError(f"FT_FENCE_LIMIT_S={limit_s!r}: must be 0.1 to 600 s, as {DEFAULTS['FT_FENCE_LIMIT_S']!r}")
+
+
+def _check_alerts(values: Mapping[str, Any]) -> None:
+    try:
+        targets_of(values["FT_ALERT_URLS"], values["FT_SNMP_TARGETS"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    repeat_s = values["FT_ALERT_REPEAT_S"]
+    if repeat_s != 0 and not 60 <= repeat_s <= 604_800:
+        raise ConfigError(f"FT_ALERT_REPEAT_S={repeat_s!r}: must be 60 to 604800 s, or 0 for never")
 
 
 def _check_services(tables: list[Any]) -> None:

@@ -64,7 +64,7 @@ class Portal:
         self.version = __version__
         self.clock = SystemClock()
         self.keys = Keys(config.prefix)
-        self.report = Report(config.instance_dir, config.log_days)
+        self.report = Report.of(config, SOURCE)
         self.runtime = RuntimeStore(connect(config.redis_url), self.keys)
         self.role = RoleReader(self.runtime, self.clock)
         self.database = Database(config.database_url)
@@ -85,6 +85,12 @@ class Portal:
         self._announcer = Announcer(self.runtime.client, self.keys)
         self._refusals: dict[str, float] = {}
         self._refusals_lock = threading.Lock()
+        self.report.about = self._about
+
+    def _about(self) -> dict[str, Any]:
+        """For structured lines: which server this is, and the epoch as this process last read it."""
+        record = self.role.record
+        return {"server": self.designation(), "epoch": record.epoch if record is not None else None}
 
     def close(self) -> None:
         """Let go of Redis and the database, for a process that goes on without this portal (tests, reloaders)."""
@@ -337,7 +343,7 @@ def _add_urls(app: Flask, config: NodeConfig, outer: Blueprint | None) -> None:
     from .web.node_api import make_blueprint as node_api
 
     prefix = "/" + config.url_prefix.strip("/") if config.url_prefix.strip("/") else ""
-    for blueprint in (monitor(), node_api()):
+    for blueprint in (monitor(), node_api(), *_metrics(config)):
         app.register_blueprint(blueprint, url_prefix=prefix + (blueprint.url_prefix or ""))
     if prefix:
         app.add_url_rule(prefix + "/", "ft_home", _home)
@@ -352,6 +358,18 @@ def _add_urls(app: Flask, config: NodeConfig, outer: Blueprint | None) -> None:
             f"blueprint {target.name!r} is registered already: mount FaultTolerance first, then call "
             "app.register_blueprint"
         ) from None
+
+
+def _metrics(config: NodeConfig) -> list[Blueprint]:
+    """Only where somebody may read them: a portal without Prometheus loads nothing of it."""
+    if not config.metrics_allow:
+        return []
+    try:
+        from .metrics.page import make_blueprint
+    except ImportError as error:
+        way_out = "install it (pip install 'ftplugin[metrics]'), or leave FT_METRICS_ALLOW empty"
+        raise ConfigError(f"FT_METRICS_ALLOW: the page needs prometheus-client: {way_out} ({error})") from None
+    return [make_blueprint()]
 
 
 def _home() -> Any:

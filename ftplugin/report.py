@@ -2,6 +2,9 @@
 
 Portal, workers and guard write to one file at the same time: each line is one ``write`` on a descriptor opened with
 O_APPEND, so that lines never mix. Writing never raises: a full disk must not stop a failover.
+
+With FT_LOG_JSON each line is given to ``ftplugin.structured`` as well, with what is known around it: facts of the process
+(``Report.about``) and of what it is doing (``bound``).
 """
 
 from __future__ import annotations
@@ -10,26 +13,76 @@ import datetime
 import os
 import pathlib
 import re
-import sys
 import time
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from .structured.sinks import say
+
+if TYPE_CHECKING:
+    from .config import NodeConfig
+    from .structured.lines import Mirror
 
 _NAME: Final = re.compile(r"FT_REPORT_(\d{6})\.txt", re.ASCII)
 LINE_CHARS_MAX: Final = 2000
 READ_BYTES_MAX: Final = 512_000
+Facts = Callable[[], Mapping[str, Any]]
+_BOUND: ContextVar[tuple[Facts, ...]] = ContextVar("ft_report", default=())
+
+
+@contextmanager
+def bound(facts: Facts) -> Iterator[None]:
+    """Lines that this thread writes inside are about ``facts`` too; asked for each line, since an epoch comes later.
+
+    facts: names and plain values, as rule, switch_id, epoch; never a secret. What is bound inside counts more.
+    """
+    token = _BOUND.set((*_BOUND.get(), facts))
+    try:
+        yield
+    finally:
+        _BOUND.reset(token)
 
 
 class Report:
-    """Writer and reader of the day files in ``instance_dir/logs``. ``days``: how many of them are kept."""
+    """Writer and reader of the day files in ``instance_dir/logs``. ``days``: how many of them are kept.
 
-    def __init__(self, instance_dir: pathlib.Path, days: int = 30) -> None:
+    mirror: takes each line as well; None: nobody asked for that. about: facts of this process that hold now.
+    """
+
+    def __init__(self, instance_dir: pathlib.Path, days: int = 30, mirror: Mirror | None = None) -> None:
         self.folder = pathlib.Path(instance_dir) / "logs"
         self.days_kept = max(1, days)
+        self.mirror = mirror
+        self.about: Facts = dict
         self._day = ""
+
+    @classmethod
+    def of(cls, config: NodeConfig, process: str) -> Report:
+        """By the node's configuration. process: "portal", "tick", "switch", "beat" or "guard".
+
+        Raises ConfigError where FT_LOG_JSON asks for structlog and it is not installed.
+        """
+        if not config.log_json:
+            return cls(config.instance_dir, config.log_days)
+        try:
+            from .structured.lines import mirror_of
+        except ImportError as error:
+            from .config import ConfigError
+
+            way_out = "install it (pip install 'ftplugin[logs]'), or leave it empty"
+            raise ConfigError(f"FT_LOG_JSON={config.log_json!r}: needs structlog: {way_out} ({error})") from None
+        fixed = {"node": config.own_address, "prefix": config.prefix, "process": process}
+        return cls(config.instance_dir, config.log_days, mirror_of(config.log_json, fixed))
 
     def line(self, source: str, text: str) -> None:
         """Append ``yyyy/MM/dd_HH:mm:ss:fff source : text`` in local time; line breaks become spaces."""
-        self._write(time.time(), source, text)
+        wall_s = time.time()
+        self._write(wall_s, source, text)
+        if self.mirror is not None:
+            known = {name: value for facts in (self.about, *_BOUND.get()) for name, value in facts().items()}
+            self.mirror.line(wall_s, _one_line(source), _one_line(text), known)
 
     def _write(self, wall_s: float, source: str, text: str) -> None:
         moment = datetime.datetime.fromtimestamp(wall_s)
@@ -45,14 +98,11 @@ class Report:
                 self.remove_old()
         except OSError as error:
             self._day = ""
-            try:
-                sys.stderr.write(f"{line.rstrip()} (not in FT_REPORT: {error})\n")
-            except (OSError, ValueError):
-                return  # the disk is full and standard error is gone too: there is nowhere left to say so
+            say(f"{line.rstrip()} (not in FT_REPORT: {error})")
 
     @staticmethod
     def _append(path: pathlib.Path, data: bytes) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         try:
             os.write(descriptor, data)
         finally:
@@ -86,7 +136,7 @@ class Report:
             try:
                 (self.folder / name).unlink()
             except OSError as error:
-                sys.stderr.write(f"FT_REPORT: cannot delete the old log {name}: {error}\n")
+                say(f"FT_REPORT: cannot delete the old log {name}: {error}")
 
 
 def _one_line(text: str) -> str:

@@ -18,6 +18,7 @@ from ftplugin.core.settings import Settings, SettingsError
 from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import ClusterView, VipReading
+from ftplugin.report import bound
 
 from .collect import Facts, view_to_json
 from .heartbeats import DOCUMENT as HEARTBEATS
@@ -133,14 +134,15 @@ class Agent(LeaseKeeper, ServiceWatcher, OrderTaker):
         key = rule + "".join(c for c in sentence if not c.isdigit())
         if key != self._sentence:
             self._sentence = key
-            self.ports.log.report("agent", sentence)
+            with bound(lambda: {"rule": rule}):
+                self.ports.log.report("agent", sentence)
 
     def _report_probe(self, view: ClusterView, decision: Decision) -> None:
         if decision.memory.bad_streak and view.peer is not None:
+            cause, streak = str(view.peer.cause), decision.memory.bad_streak
             detail = f" ({view.peer.detail})" if view.peer.detail else ""
-            self.ports.log.report(
-                f"Check {view.designation.other}", f"{view.peer.cause}{detail}, count = {decision.memory.bad_streak}"
-            )
+            with bound(lambda: {"rule": decision.rule, "cause": cause, "bad_streak": streak}):
+                self.ports.log.report(f"Check {view.designation.other}", f"{cause}{detail}, count = {streak}")
         for alarm in decision.alarms:
             self.ports.log.event("alarm", text=alarm)
 

@@ -106,7 +106,8 @@ def _settings(config: NodeConfig, keys: Keys) -> dict[str, Any]:
         "worker_consumer": "workers.consumer:NodeConsumer",
         "worker_disable_prefetch": True,
         "worker_prefetch_multiplier": 1,
-        "worker_send_task_events": True,
+        "worker_send_task_events": True,  # of the switch worker, for Flower: the tasks of a tick have send_events=False
+        "task_send_sent_event": False,  # the portal sends orders too, and should not need a second message for each
         "worker_cancel_long_running_tasks_on_connection_loss": True,  # touches acks_late tasks alone; there are none
         "worker_enable_prefetch_count_reduction": False,
         "beat_scheduler": "workers.beat:NodeScheduler",

@@ -121,7 +121,8 @@ def threads_of(node: Node) -> list[Periodic]:
     checks = Periodic("health", health.turn, health.wait_s)
     health.wake = checks.wake
 
-    daily, portal = node.parts.daily, node.parts.portal
+    daily, portal, alerting = node.parts.daily, node.parts.portal, node.parts.alerting
+    alerts = [] if alerting is None else [Periodic("alerts", alerting.turn, alerting.period_s)]
 
     def ticked(last: Now) -> None:
         health.ticked(last)
@@ -129,6 +130,8 @@ def threads_of(node: Node) -> list[Periodic]:
             daily.ticked(last)
         feed.ticked(last)
         page.wake()
+        if alerting is not None:
+            alerting.ticked(last)
 
     agent.on_tick = ticked
     restarts = [] if daily is None else [Periodic("daily restart", daily.turn, lambda: daily.period_s)]
@@ -140,4 +143,5 @@ def threads_of(node: Node) -> list[Periodic]:
         checks,
         Periodic("liveness", liveness.check, lambda: LIVENESS_POLL_S),
         *restarts,
+        *alerts,
     ]

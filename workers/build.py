@@ -6,7 +6,7 @@ Everything that is heavy is imported here and nowhere else, so that beat and the
 from __future__ import annotations
 
 import threading
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -38,6 +38,9 @@ from .settings_feed import SettingsFeed
 from .settings_sync import POLL_S as SYNC_POLL_S
 from .settings_sync import SettingsSync
 
+if TYPE_CHECKING:
+    from .alerting import Alerting
+
 
 def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     """What a process of ``role`` ("tick", "switch", "beat") needs.
@@ -49,7 +52,8 @@ def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     client = connect(config.redis_url, client_name=client_name(config, role))
     runtime = RuntimeStore(client, Keys(config.prefix))
     events = EventStore(database, config.log_days)
-    log = NodeLog(Report(config.instance_dir, config.log_days), runtime.count_refused, events.record)
+    report = Report.of(config, role)
+    log = NodeLog(report, runtime.count_refused, events.record)
     store = SettingsStore(database, config.own_address, config.stop_needed_s)
     feed = SettingsFeed(store)
     common: dict[str, Any] = {"runtime": runtime, "settings": feed.to_keep_up, "log": log}
@@ -72,21 +76,48 @@ def build_parts(config: NodeConfig, role: str, dispatch: DispatchPort) -> Parts:
     def stop() -> None:
         feed.stop()
         sync.stop()
+        if (alerting := common.get("alerting")) is not None:
+            alerting.stop()
 
     sync, common["stop"] = _sync(ports, store, database), stop
     agent = Agent(config=config, ports=ports, version=__version__)
+    known = agent if role == "tick" else None  # the other worker reads its record when it switches, and not since
+    report.about = lambda: {"server": _server(config, feed), "epoch": known.record.epoch or None if known else None}
     if role == "tick":
         portal = _portal(config, ports)
         daily = Daily(ports, portal)
         agent.restarting = lambda: daily.restarts_services
-        common |= {"daily": daily, "portal": portal and PortalWatch(portal, config=config, ports=ports)}
+        alerting = _alerting(config, ports, database)
+        common |= {
+            "daily": daily,
+            "alerting": alerting,
+            "portal": portal and PortalWatch(portal, config=config, ports=ports),
+        }
     return Parts(agent=agent, runner=ports.runner, services=ports.services, start=start, **common)
+
+
+def _server(config: NodeConfig, feed: SettingsFeed) -> Designation | None:
+    """For the log; None while the addresses are not set."""
+    try:
+        return designation_of(config.own_address, feed.settings())
+    except SettingsError:
+        return None
 
 
 def _sync(ports: Ports, store: SettingsStore, database: Database) -> Periodic:
     shared: dict[str, Any] = {"peer": ports.peer, "runtime": ports.runtime, "log": ports.log, "clock": ports.clock}
     turn = SettingsSync(store=store, conflicts=ConflictStore(database), **shared).turn
     return Periodic("settings sync", turn, lambda: SYNC_POLL_S)
+
+
+def _alerting(config: NodeConfig, ports: Ports, database: Database) -> Alerting | None:
+    """None without targets: then nothing of it is loaded."""
+    targets = config.alert_targets
+    if not targets:
+        return None
+    from .alerting import Alerting
+
+    return Alerting(config=config, targets=targets, ports=ports, recent=SqlJournal(database).recent)
 
 
 def _database(config: NodeConfig) -> Database:

@@ -10,12 +10,15 @@ from typing import Any
 
 from ftplugin.core.decision import Decision
 from ftplugin.core.records import RoleRecord
+from ftplugin.core.skew import SKEW_ALARM_S, SKEW_WARNING_S, SkewLevel, skew_level
 from ftplugin.core.terms import ProbeCause, Role
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import ClusterView, Probe
 from ftplugin.history.records import (
     ACTIVE_BEGUN,
     ACTIVE_ENDED,
+    CLOCK_SKEW,
+    CLOCK_SKEW_OVER,
     CLOCK_STEP,
     EVIDENCE,
     FREEZE,
@@ -25,6 +28,7 @@ from ftplugin.history.records import (
 
 from .ports import Ports
 
+SOURCE = "clock"
 AGAIN_S = 10.0  # an order that is sent again and again for one reason is evidence once in this time
 
 
@@ -40,6 +44,7 @@ class Chronicle:
         self._frozen: bool | None = None
         self._lost_epoch = 0
         self._said: dict[str, float] = {}
+        self._skewed_s: float | None = None  # since when the clocks are too far apart; CLOCK_BOOTTIME
 
     @property
     def heard_active_s(self) -> float | None:
@@ -58,6 +63,7 @@ class Chronicle:
         if view.clock_stepped:
             self._skew = {}
             self._keep(CLOCK_STEP)
+        self._note_skew(view)
         frozen, self._frozen = self._frozen, decision.memory.frozen
         if decision.memory.frozen and frozen is False:
             self._keep(FREEZE, switches=view.switches)
@@ -65,6 +71,25 @@ class Chronicle:
         if lost and self._lost_epoch != view.epoch:
             self._lost_epoch = view.epoch
             self._keep(LEASE_LOST, epoch=view.epoch, ran_out_age_s=view.now_s - (view.lease_deadline_s or view.now_s))
+
+    def _note_skew(self, view: ClusterView) -> None:
+        """Tell when the clocks of the servers come too far apart, and when that is over. Decides nothing (I-H)."""
+        ahead_s = view.peer.skew_s if view.peer is not None else None
+        if ahead_s is None:
+            return  # not heard: unknown is not over
+        other = view.designation.other
+        if self._skewed_s is None and skew_level(ahead_s) is SkewLevel.ALARM:
+            self._skewed_s = view.now_s
+            self._keep(CLOCK_SKEW, ahead_s=ahead_s)
+            word = "ahead of" if ahead_s > 0 else "behind"
+            text = f"ALARM: the clock of {other} is {abs(ahead_s):.0f} s {word} this one's; set both by the same NTP source"
+            self._ports.log.report(SOURCE, text)
+        elif self._skewed_s is not None and abs(ahead_s) <= SKEW_ALARM_S - SKEW_WARNING_S:  # no new one at each jitter
+            lasted_s, self._skewed_s = view.now_s - self._skewed_s, None
+            self._keep(CLOCK_SKEW_OVER, ahead_s=ahead_s, lasted_s=round(lasted_s, 3))
+            self._ports.log.report(
+                SOURCE, f"the clock of {other} is {abs(ahead_s):.1f} s from this one's: no alarm any more"
+            )
 
     def ordered(self, order: dict[str, Any], view: ClusterView, decision: Decision) -> None:
         """An order was sent: keep what it was decided on. Nothing for one that waits or was carried out without an id."""
@@ -135,7 +160,7 @@ class Chronicle:
         if streak and probe is not None and not probe.good:
             cause = str(probe.cause)
             if probe.cause is ProbeCause.CONNECT and probe.detail:
-                cause = probe.detail[:100]  # "connection refused" says more
+                cause = f"{cause} ({probe.detail[:80]})"  # as the line of the log: one cause has one name
             self._causes[cause] = self._causes.get(cause, 0) + 1
             if self._first_bad_s is None:
                 self._first_bad_s = probe.ended_s

@@ -18,6 +18,7 @@ from ftplugin.core.sequence import ServiceLimits, Step, StepName, demotion
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, Phase, Role, ServiceState
 from ftplugin.core.timing import Timing
+from ftplugin.report import bound
 
 from .ports import Ports, ServicePort, Vote
 from .promotion import Promotion
@@ -138,7 +139,8 @@ class SwitchRunner:
                 "switch_id": run.switch_id,
             }
         try:
-            return how(self, run, order, settings, wait_by, stop_by, designation).go()
+            with bound(run.facts):
+                return how(self, run, order, settings, wait_by, stop_by, designation).go()
         finally:
             self._busy.release()
 
@@ -314,9 +316,10 @@ class SwitchRunner:
                 self._resume(switch, record, timing, designation)
             else:
                 ports.journal.end(switch.switch_id, "undone", record.role, "interrupted by a crash, undone at start")
-                ports.log.report(
-                    "agent", f"{switch.rule} {switch.kind}, epoch {switch.epoch}, was interrupted by a crash: undone"
-                )
+                undone = {"switch_id": switch.switch_id, "kind": switch.kind, "rule": switch.rule}
+                with bound(lambda: {**undone, "epoch": switch.epoch}):
+                    text = f"{switch.rule} {switch.kind}, epoch {switch.epoch}, was interrupted by a crash: undone"
+                    ports.log.report("agent", text)
         shown = ports.runtime.fetch("switch") or {}
         if shown.get("outcome") == "running" and not ports.journal.unfinished():  # else the page shows it for ever
             ended = {"outcome": "ended", "step": "", "detail": "the switch worker died in it, see the journal"}
@@ -338,6 +341,7 @@ class SwitchRunner:
             return
         try:
             promotion = Promotion(self, run, order, None, timing, timing, designation)
-            promotion.services_and_publish(record.epoch, resumed=True)
+            with bound(run.facts):
+                promotion.services_and_publish(record.epoch, resumed=True)
         finally:
             self._busy.release()

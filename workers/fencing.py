@@ -24,7 +24,8 @@ class FenceCommand:
         self._argv, self._limit_s = tuple(argv), limit_s
 
     def fence(self, target: Designation, address: str, epoch: int, reason: str, alive: Callable[[str], None]) -> Fenced:
-        """Run it against ``target`` at ``address`` for ``epoch``; what raises nothing and takes at most the limit.
+        """Run it against ``target`` at ``address`` for ``epoch``; it takes at most the limit, and raises only what ``alive``
+        raises: then its process group is killed at once.
 
         In its environment: FT_FENCE_TARGET, FT_FENCE_ADDRESS, FT_FENCE_EPOCH, FT_FENCE_REASON, and no other FT_ variable.
         """
@@ -37,7 +38,11 @@ class FenceCommand:
         looks = 0
         while (ended := running.wait(LOOK_S)) is None:
             looks += 1
-            alive(f"the fence command against {target} has run for {looks * LOOK_S:.0f} of {self._limit_s:g} s")
+            try:
+                alive(f"the fence command against {target} has run for {looks * LOOK_S:.0f} of {self._limit_s:g} s")
+            except BaseException:
+                running.kill("ended before its limit")
+                raise
         if ended.code == 0:
             return Fenced(done=True, detail="exit 0" + (f": {ended.output}" if ended.output else ""))
         code = "" if ended.code is None else f"exit {ended.code}"

@@ -12,7 +12,8 @@ from typing import Any, Callable
 from ftplugin.core.forced import ENDLESS
 from ftplugin.core.sequence import Step, StepName, forced
 
-from .promotion import CONFIRMED, Promotion, has_stopped
+from .promotion import CONFIRMED, Promotion
+from .stopped import has_stopped
 from .switch_run import StepFailed, bind
 
 LOOK_S = 1.0  # between two looks at the other server while it is waited for

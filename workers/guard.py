@@ -19,13 +19,10 @@ from __future__ import annotations
 
 import logging
 import os
-import pathlib
 import signal
-import struct
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any, Callable, Protocol, Sequence
 
 from ftplugin.clock import SystemClock
@@ -36,9 +33,12 @@ from ftplugin.core.view import ServiceReading
 from ftplugin.report import Report
 from ftplugin.store.keys import Keys
 from ftplugin.store.role_record import CLEAR, LIMIT_S, document_of, record_of
+from ftplugin.structured.sinks import SayingStream
 from workers.adapters.plain_redis import PlainRedis
 from workers.adapters.runner import DaemonPool, SideBySide
 from workers.adapters.services import ServiceError, build
+from workers.guard_lease import Lease, LeaseFile
+from workers.guard_notify import Notifier
 from workers.guard_watch import OneDemotion, OwnerWatch, Service
 
 POLL_S, POLL_S_MIN, POLL_S_MAX = 0.1, 0.05, 1.0
@@ -70,51 +70,6 @@ class Clock(Protocol):
     def boot_id(self) -> str: ...
 
     def now_s(self) -> float: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lease:
-    """The last lease that was read: until when (CLOCK_BOOTTIME), and under which epoch, the services may own."""
-
-    boot_id: str
-    epoch: int
-    deadline_s: float
-
-
-class LeaseFile:
-    """The remembered lease in a file of fixed size, overwritten in place: it also works on a full disk."""
-
-    _FORM = struct.Struct("=36sqd")
-
-    def __init__(self, path: pathlib.Path) -> None:
-        self.path = path
-        self._said = False
-
-    def load(self, boot_id: str) -> Lease | None:
-        """The lease remembered under this boot; None when there is none: no service outlives a boot."""
-        try:
-            stored, epoch, deadline_s = self._FORM.unpack(self.path.read_bytes())
-        except (OSError, struct.error):
-            return None
-        if stored.rstrip(b"\0") != boot_id.encode()[:36]:
-            return None
-        return Lease(boot_id=boot_id, epoch=epoch, deadline_s=deadline_s)
-
-    def save(self, lease: Lease | None) -> None:
-        """None: services own nothing by now. A failure is said once and costs only the memory across a restart."""
-        lease = lease or Lease(boot_id="", epoch=0, deadline_s=0.0)
-        data = self._FORM.pack(lease.boot_id.encode()[:36], lease.epoch, lease.deadline_s)
-        try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.pwrite(descriptor, data, 0)
-            finally:
-                os.close(descriptor)
-            self._said = False
-        except OSError as error:
-            if not self._said:
-                self._said = True
-                _log.error("the lease cannot be remembered in %s: %s", self.path, error)
 
 
 class GuardStore:
@@ -156,10 +111,11 @@ class Guard:
         clock: Clock,
         lease_file: LeaseFile,
         report: Callable[[str, str], None],
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """store: makes a store whose every answer takes at most the given seconds."""
+        """store: makes a store whose every answer takes at most the given seconds. alive: told at every turn."""
         self._make_store, self._services, self._clock = store, list(services), clock
-        self._file, self._report = lease_file, report
+        self._file, self._report, self._alive = lease_file, report, alive
         pool = DaemonPool(threads_max=3 * len(self._services) + 2)  # each may have a hung status and a hung demotion
         self._runner, self._watch = SideBySide(pool), OwnerWatch(self._services, pool)
         self._demotions = {s.name: OneDemotion(s) for s in self._services}
@@ -174,6 +130,12 @@ class Guard:
         self._no_role_since_s: float | None = None
         self._timing_due_s = 0.0
         self._said: dict[str, float] = {}
+        self.left: list[str] = []  # of the last demotion: who may still own something
+
+    @property
+    def step_s(self) -> float:
+        """The longest that passes between two calls of ``alive``, in seconds: a service that stops, and a few polls."""
+        return max((s.stop_limit_s for s in self._services), default=0.0) + 2 * POLL_S_MAX
 
     def run(self) -> None:
         """Poll until ``stop``; the services are left as they are then."""
@@ -198,6 +160,7 @@ class Guard:
 
     def poll(self) -> None:
         """One look, and what follows from it."""
+        self._alive()
         self._learn(self._store.read_role())
         reason = self._reason()
         if reason:
@@ -205,6 +168,24 @@ class Guard:
         elif time.monotonic() >= self._timing_due_s:
             self._timing_due_s = time.monotonic() + TIMING_PERIOD_S
             self._read_timing()
+
+    def release(self, reason: str) -> bool:
+        """For a node whose agent is stopped: demote every service now, until ``stop``. Whether each owns nothing."""
+        self.left = [s.name for s in self._services]
+        self._learn(self._store.read_role())
+        while self.left and not self._stop_wanted.is_set():
+            self._demote(reason)  # ends early when Redis, silent before, tells of a later lease
+        return not self.left
+
+    @property
+    def release_s(self) -> float:
+        """How long ``release`` may take, in seconds: each service twice, one after the other."""
+        return 2 * sum(s.stop_limit_s for s in self._services)
+
+    def facts(self) -> dict[str, int | None]:
+        """For structured lines of the log: the epoch that it watches, None while it knows none."""
+        known = self._lease or self._record or self._last
+        return {"epoch": None if known is None else known.epoch}
 
     # --- what is known
 
@@ -282,9 +263,11 @@ class Guard:
         self._watch.reset()
         self._say("start", f"{reason}; demoting {', '.join(s.name for s in self._services) or 'nothing'} by itself")
         left, round_number = list(reversed(self._services)), 0
+        self.left = [s.name for s in left]
         while left and not self._stop_wanted.is_set():
             readings = self._round(left, epoch, one_by_one=round_number == 0)
             left = [s for s in left if readings[s.name].state not in FREE]
+            self.left = [s.name for s in left]
             if not left:
                 break
             where = ", ".join(f"{s.name} is {readings[s.name].state} ({readings[s.name].detail})" for s in left)
@@ -321,6 +304,7 @@ class Guard:
     def _side_by_side(self, services: Sequence[Service], epoch: int) -> dict[str, ServiceReading]:
         if not services:
             return {}
+        self._alive()
         limit_s = max(s.stop_limit_s for s in services) + 0.1
         answers = self._runner.side_by_side([self._demotions[s.name].call(epoch) for s in services], limit_s)
         return {
@@ -351,29 +335,40 @@ def _redis(url: str) -> PlainRedis:
         raise ConfigError(f"FT_REDIS_URL: {error}") from None
 
 
-def main() -> int:
-    """Run until SIGTERM or SIGINT. Exit code 2: the configuration is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        config = NodeConfig.from_environment()
-        services = build(config.services, config.instance_dir, config.prefix, ask_outside=False)
-        redis = _redis(config.redis_url)
-    except (ConfigError, ServiceError) as error:
-        print(f"guard: {error}", file=sys.stderr)
-        return 2
-    keys = Keys(config.prefix)
+def make(config: NodeConfig, alive: Callable[[], None] = lambda: None) -> Guard:
+    """The guard of this node. Raises ConfigError, or ServiceError naming the service."""
+    services = build(config.services, config.instance_dir, config.prefix, ask_outside=False)
+    redis, keys = _redis(config.redis_url), Keys(config.prefix)
     config.instance_dir.mkdir(parents=True, exist_ok=True)
+    _log.info("watching %s", ", ".join(service.name for service in services) or "no service")
+    report = Report.of(config, SOURCE)
     guard = Guard(
         store=lambda limit_s: GuardStore(redis, keys, limit_s),
         services=services,
         clock=SystemClock(),
         lease_file=LeaseFile(config.instance_dir / "guard.lease"),
-        report=Report(config.instance_dir, config.log_days).line,
+        report=report.line,
+        alive=alive,
     )
+    report.about = guard.facts
+    return guard
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT. Exit code 2: the configuration is wrong."""
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=SayingStream())
+    notifier = Notifier.of(os.environ)
+    try:
+        guard = make(NodeConfig.from_environment(), notifier.alive)
+    except (ConfigError, ServiceError) as error:
+        print(f"guard: {error}", file=sys.stderr)
+        return 2
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: guard.stop())
-    _log.info("watching %s", ", ".join(service.name for service in services) or "no service")
+    notifier.ready(guard.step_s)
     guard.run()
+    notifier.stopping()
     return 0
 
 

@@ -18,7 +18,7 @@ from .node_role import NodeRole
 from .ports import ServicePort
 
 SKIP_SHARE = 0.6  # of the renewal period: so soon after a renewal the timer's turn is left out
-LONG_SHARE = 0.6  # of the lease: with so much of it left, a tick that follows the timer closely does not renew again
+LONG_SHARE = 0.6  # of the lease: with so much of it left, a turn that follows another closely does not renew again
 WATCH_PERIOD_S = 0.5
 SAVE_LEASE_RENEW_S_MIN = 5.0  # shorter leases are over before a reboot could resume them: not worth a disk write
 
@@ -53,9 +53,9 @@ class LeaseKeeper(NodeRole):
         if at_once:
             self._publish_contact()
         verified = self.clocks_agree()
-        if verified and now_s - self._renewed_s < timing.renew_s * SKIP_SHARE:
-            if not at_once or self.deadline_s - now_s >= timing.lease_s * LONG_SHARE:
-                return True
+        soon = now_s - self._renewed_s < timing.renew_s * SKIP_SHARE
+        if verified and soon and self.deadline_s - now_s >= timing.lease_s * LONG_SHARE:
+            return True
         if not self.resolved or not self._may_renew(record, now_s, timing):
             return False
         if not verified and not self._verify(record, timing, me):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ftplugin.core.futures import Now
 
+    from .alerting import Alerting
     from .background import Periodic
     from .daily import Daily
     from .portal_watch import PortalWatch
@@ -62,7 +63,8 @@ class AgentLike(Protocol):
 class Parts:
     """An agent and those of its ports that the process itself uses. ``check_database``: "" or what is wrong with it.
     ``peer_status``: asks the peer, within so many seconds, what its own page shows of it. ``rival``: "" or which other
-    instance uses the same names in this Redis. ``daily``, ``portal``: of the tick worker; no portal watch without FT_PORTAL.
+    instance uses the same names in this Redis. ``daily``, ``portal``, ``alerting``: of the tick worker; no portal watch
+    without FT_PORTAL, no alerting without targets.
     """
 
     agent: AgentLike | None
@@ -74,6 +76,7 @@ class Parts:
     check_database: Callable[[], str]
     peer_status: Callable[[float], Reply] | None = None
     daily: Daily | None = None
+    alerting: Alerting | None = None
     portal: PortalWatch | None = None
     rival: Callable[[], str] = lambda: ""
     start: Callable[[], None] = lambda: None

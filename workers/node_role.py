@@ -10,6 +10,7 @@ from typing import Any, Callable
 from ftplugin.config import NodeConfig
 from ftplugin.core.decision import Decision, settle
 from ftplugin.core.hysteresis import Memory
+from ftplugin.core.lease import believable
 from ftplugin.core.vetoes import STUCK_TURNS
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, designation_of
@@ -25,6 +26,7 @@ from .ownership import OwnershipAlarm
 from .ports import Ports
 from .telling import Telling
 
+SHORT_SHARE, HURRY, HURRY_S_MIN = 0.7, 5, 0.05  # with less than this share of the lease left, so many times as often
 PENDING_S = 1.0  # a dispatched switch shows itself within this time, or is dispatched again
 
 
@@ -75,9 +77,13 @@ class NodeRole:
         return designation_of(self.config.own_address, settings)
 
     def renew_period_s(self) -> float:
-        """Period of ``renew_lease``. A standby node uses it to watch its own voter, so it is never long."""
+        """Period of ``renew_lease``. A standby node uses it to watch its own voter, so it is never long. While answers are
+        missing the lease is renewed more often: else up to a whole period of what was heard last would be given away."""
         _, _, stop_by, _ = self.settings()
-        return min(1.0, stop_by.renew_s)
+        period_s = min(1.0, stop_by.renew_s)
+        if self.record.role is Role.ACTIVE and self.deadline_s - self.ports.clock.now_s() < SHORT_SHARE * stop_by.lease_s:
+            return max(HURRY_S_MIN, period_s / HURRY)
+        return period_s
 
     def facts(self, me: Designation) -> Facts:
         return Facts(
@@ -191,7 +197,8 @@ class NodeRole:
             self.resolved = True
         if record.role is Role.STANDBY:  # the hold of a switchover belongs to the role that it gave (M1)
             self.ports.journal.set_manual_hold(False)
-        self.stance = SplitStance.NONE
+        if record.role is not Role.ACTIVE:  # the survivor's new epoch does not take its "I stay" back (X1)
+            self.stance = SplitStance.NONE
         self._pending_until_s = 0.0
 
     def switch_document(self) -> dict[str, Any]:
@@ -229,6 +236,9 @@ class NodeRole:
 
     def promotion_facts(self, view: ClusterView, decision: Decision) -> dict[str, Any]:
         needed = STUCK_TURNS * self.settings()[1].threshold
+        said = view.peer_state or (
+            self.peer_said[1] if self.peer_said is not None else None
+        )  # also of one that is silent now
         return self.vote_facts(view) | {
             "stuck": decision.memory.stuck_streak >= needed,
             "rule": decision.rule,
@@ -236,16 +246,18 @@ class NodeRole:
             "not_before_s": decision.not_before_s,
             "passable_s": decision.passable_s,
             "certain_s": decision.certain_s,
-            "services": list(peer.given_up) if (peer := view.peer_state) is not None else [],
+            "services": list(said.given_up) if said is not None else [],
         }
 
     def vote_facts(self, view: ClusterView) -> dict[str, Any]:
         """What a promotion needs of the voters, and where and when it was decided."""
         peer = view.peer_state
         epochs = [vote.epoch for vote in view.votes] + [vote.lock_epoch for vote in view.votes]
+        signed = (peer.epoch, peer.seen_epoch) if peer is not None else ()
+        known = max(0, self.record.epoch, self.record.seen_epoch, *signed)
         return {
             "marks": {vote.voter: [vote.mark, vote.still_since_s] for vote in view.votes},
-            "seen_epoch": max([0, *epochs, *((peer.epoch, peer.seen_epoch) if peer is not None else ())]),
+            "seen_epoch": max([0, *signed, *believable(epochs, known)]),
             "boot_id": self.ports.clock.boot_id,
             "ordered_s": view.now_s,
         }

@@ -14,6 +14,7 @@ from ftplugin.core.terms import Designation, Role
 from ftplugin.core.timing import Timing
 from ftplugin.core.view import SwitchOrder
 from ftplugin.protocol import ProtocolError, check_demote
+from ftplugin.report import bound
 
 from .evidence import watched
 from .forced import ForcedPromotion
@@ -151,7 +152,8 @@ class OrderTaker(NodeRole):
             "endless": found.endless,
             "waived": found.waived,
         }
-        self.ports.log.report("agent", f"forced takeover by {wish.actor or 'unknown'}: {wish.reason}")
+        with bound(lambda: {"switch_id": wish.switch_id, "rule": M2.id}):
+            self.ports.log.report("agent", f"forced takeover by {wish.actor or 'unknown'}: {wish.reason}")
         result = self.runner.promote(facts, settings, wait_by, stop_by, me, ForcedPromotion)
         return self._promoted(wish, result, M2.why)
 
@@ -162,7 +164,8 @@ class OrderTaker(NodeRole):
 
     def _refuse(self, wish: SwitchOrder, why: str, what: str = "switchover") -> dict[str, Any]:
         actor = wish.actor or "unknown"
-        self.ports.log.report("agent", f"{what} to {wish.target} asked by {actor} refused: {why}")
+        with bound(lambda: {"switch_id": wish.switch_id, "outcome": "refused"}):
+            self.ports.log.report("agent", f"{what} to {wish.target} asked by {actor} refused: {why}")
         self._tell_page(wish, "refused", why)
         return {"outcome": "refused", "detail": why, "switch_id": wish.switch_id}
 

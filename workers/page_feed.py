@@ -14,6 +14,7 @@ from ftplugin.core.futures import Now
 from ftplugin.core.outlook import outlook
 from ftplugin.core.settings import Settings
 
+from .counting import Counting
 from .ports import Clock, Reply, RuntimePort
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class PageFeed:
         clock: Clock,
     ) -> None:
         self._runtime, self._settings, self._ask, self._clock = runtime, settings, ask, clock
+        self._counting = Counting(runtime)
         self._last: Now | None = None
         self._asked_s = float("-inf")
         self._heard: dict[str, Any] = {}
@@ -47,7 +49,8 @@ class PageFeed:
         return cls(runtime=parts.runtime, settings=parts.settings, ask=parts.peer_status, clock=SystemClock())
 
     def ticked(self, last: Now) -> None:
-        """The newest tick; an older one that was not shown yet is dropped."""
+        """The newest tick; an older one that was not shown yet is counted, and dropped."""
+        self._counting.ticked(last)
         self._last = last
 
     def turn(self) -> None:
@@ -58,7 +61,8 @@ class PageFeed:
 
     def _publish_outlook(self, last: Now) -> None:
         found = outlook(last.view, last.settings, last.decision, last.stop_by, last.wait_by).to_json()
-        self._runtime.publish(OUTLOOK, {"tick_s": last.view.now_s, "boot_id": self._clock.boot_id, **found})
+        shown = {OUTLOOK: {"tick_s": last.view.now_s, "boot_id": self._clock.boot_id, **found}}
+        self._counting.published(self._runtime.publish_many({**shown, **self._counting.documents()}))
 
     def _ask_peer(self) -> None:
         settings, now_s = self._settings(), self._clock.now_s()

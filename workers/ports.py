@@ -243,7 +243,8 @@ class Fenced:
 
 class FencePort(Protocol):
     def fence(self, target: Designation, address: str, epoch: int, reason: str, alive: Callable[[str], None]) -> Fenced:
-        """Run the fence command against ``target``, within its own limit; ``alive`` is called about each second."""
+        """Run the fence command against ``target``, within its own limit; ``alive`` is called about each second, and ends
+        it by raising."""
 
 
 class SettingsPort(Protocol):

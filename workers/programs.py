@@ -16,14 +16,18 @@ import argparse
 import ctypes
 import signal
 import sys
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from ftplugin.config import ConfigError, NodeConfig
 
-from .node import MakeParts
+from .lean import load_celery
+
+if TYPE_CHECKING:
+    from .node import MakeParts
 
 M_ARENA_MAX = -8  # mallopt(3): the C library gives every thread an own arena of some MiB unless told otherwise
 ARENAS = 2
+FLOWER_BEAT_S = 30.0  # Flower calls a worker offline after twice this time
 
 
 def main(arguments: Sequence[str] | None = None, make_parts: MakeParts | None = None) -> int:
@@ -35,6 +39,7 @@ def main(arguments: Sequence[str] | None = None, make_parts: MakeParts | None = 
         print(f"workers: {error}", file=sys.stderr)
         return 78  # EX_CONFIG of sysexits.h
     _limit_arenas()
+    load_celery()
     from .app import create_app
 
     app = create_app(config, make_parts)
@@ -65,8 +70,9 @@ def _run_worker(app: Any, role: str, loglevel: str) -> int:
         loglevel=loglevel,
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
-        task_events=role == "switch",  # ticks: when Flower asks; nine messages a tick would cost a third of the loop
+        without_heartbeat=role != "switch",  # this one's tell Flower that it is alive; nobody else reads them
+        heartbeat_interval=FLOWER_BEAT_S,
+        task_events=role == "switch",  # the tasks of a tick send none at all: send_events=False at each
         quiet=True,
     )
     worker.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
+from ftplugin.core.diagnosis import stall_limit_s
 from ftplugin.core.lease import clocks_agree, lease_deadline_s, next_epoch
 from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
@@ -13,10 +14,10 @@ from ftplugin.core.settings import Settings
 from ftplugin.core.start import StartWatch
 from ftplugin.core.terms import Designation, Phase, Role, ServiceState
 from ftplugin.core.timing import Timing
-from ftplugin.core.view import NodeState
 from ftplugin.core.watchdog import Watch
 from ftplugin.history.records import MEASURED
 
+from .stopped import did_not_stop, has_stopped
 from .switch_run import POLL_S, Interrupted, Run, StepFailed, bind_step, need
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ ASKED_FOR = ("M1", "M2")  # by an administrator: B1 and F2 are held afterwards (
 READY = "active and ready"
 CONFIRMED = "the peer confirmed that it owns nothing"
 HANDED, START_FAILED, WATCHDOG = "handed", "start_failed", "watchdog"  # documents for the tick worker, and of it
+
+
+class StartFailed(StepFailed):
+    """A service had its time and did not come up: trying again here is no better than letting the other server try."""
 
 
 class Promotion:
@@ -52,6 +57,7 @@ class Promotion:
         self.deadline_s = 0.0
         self.starts: dict[str, tuple[float, float]] = {}  # service -> its start and the waiting in it, seconds
         self.ahead_s: float | None = None  # of the wall clock, when the first lease was counted
+        self.moved_s = float("inf")  # when the start under way last moved
         self.obeyed = False  # the peer has signed that it has no role, and that a service of it did not stop
 
     def go(self) -> dict[str, Any]:
@@ -142,10 +148,10 @@ class Promotion:
     def _note_handed(self) -> None:
         """From here on the other node has stopped while these services were given up there, whatever rule asked for it: for
         their faults the role does not move once more (H1)."""
-        clock, services = self.ports.clock, list(self.order.get("services") or ())
-        if services:
-            document = {"services": services, "at_s": clock.now_s(), "boot_id": clock.boot_id}
-            self.ports.runtime.publish(HANDED, document)
+        clock = self.ports.clock
+        if services := list(self.order.get("services") or ()):
+            facts = {"services": services, "at_s": clock.now_s(), "boot_id": clock.boot_id}
+            self.ports.runtime.publish(HANDED, facts)
 
     def _power_off(self, why: str) -> str:
         """The fence command, for a peer that has given up its role but cannot stop a service. Only where nobody has been
@@ -156,8 +162,18 @@ class Promotion:
             raise StepFailed(why)
         self.ports.log.report("agent", f"{why}: running the fence command against {peer}, epoch {self.epoch}")
         address = self.settings.address_of(peer) if self.settings is not None else ""
-        label = str(StepName.FENCE)
-        ended = fence.fence(peer, address, self.epoch, why, lambda text: self.run.show("running", label, text))
+
+        def look(text: str) -> None:
+            """A peer that has stopped after all may take its role back meanwhile, and must not be powered off then."""
+            record = self.ports.runtime.read_role()
+            if record is not None and record.seen_epoch > self.epoch:
+                raise Interrupted(f"epoch {record.seen_epoch} was seen, above {self.epoch}")
+            self.run.show("running", str(StepName.FENCE), text)
+
+        try:
+            ended = fence.fence(peer, address, self.epoch, why, look)
+        except Interrupted as error:
+            raise Interrupted(f"the fence command against {peer} was ended: {error}; what it did stays done") from None
         self.ports.log.report("agent", f"fence command against {peer}: {ended.detail}")
         self.runner.check(self.epoch)
         if not ended.done:
@@ -302,11 +318,16 @@ class Promotion:
         self.ports.log.report("agent", f"measured: {self.run.rule} took {switch_s:.1f} s{since}{told}")
 
     def _spared(self) -> set[str]:
-        """Services that may fail to start: given up on this server, or on the other one when this was decided. All others
-        would have to stop too, and no server would be active; the watchdog goes on trying."""
-        document = self.ports.runtime.fetch(WATCHDOG) or {}
-        known = document.get("watch") if document.get("boot_id") == self.ports.clock.boot_id else None
-        return {*Watch.from_json(known).given_up, *(str(name) for name in self.order.get("services") or ())}
+        """Services that may fail to start, since else all would stop and nobody be active; the watchdog goes on trying: given
+        up here, or on the other one when that last spoke; and beside a silent one, what did not come up here before."""
+        known = self._noted(WATCHDOG).get("watch")
+        before = () if self.confirmed else self._noted(START_FAILED).get("services") or ()
+        return {*Watch.from_json(known).given_up, *map(str, self.order.get("services") or ()), *map(str, before)}
+
+    def _noted(self, name: str) -> Mapping[str, Any]:
+        """A document of the own Redis, if it was written in this boot."""
+        document = self.ports.runtime.fetch(name) or {}
+        return document if document.get("boot_id") == self.ports.clock.boot_id else {}
 
     def _portal(self, step: Step) -> str:
         probe = self.ports.peer.probe_own(step.limit_s)
@@ -321,15 +342,17 @@ class Promotion:
         record = self._still_ours()
         reading = service.promote(self.epoch, record.deadline_s - started_s)
         start = StartWatch(started_s)
+        self.moved_s = started_s
         while reading.state is not ServiceState.ACTIVE:
             if reading.state in (ServiceState.DEAD, ServiceState.STANDBY) and ports.clock.now_s() - started_s > 1.0:
-                raise StepFailed(f"{service.name} is {reading.state}: {reading.detail}")
+                raise StartFailed(f"{service.name} is {reading.state}: {reading.detail}")
             moved = start.moved(reading, ports.clock.now_s())
             if ports.clock.now_s() - started_s > step.limit_s + start.waited_s:
-                raise StepFailed(
+                raise StartFailed(
                     f"{service.name} not started in {step.limit_s:.0f} s ({reading.progress}/{reading.total}): {reading.detail}"
                 )
             if moved:
+                self.moved_s = ports.clock.now_s()
                 ports.runtime.set_progress(self.epoch, Phase.STARTING, ports.clock.now_s())
                 told = f"{reading.progress}/{reading.total} {reading.detail}".strip()
                 self.run.show("running", step.label, told, reading)
@@ -364,21 +387,14 @@ class Promotion:
         result = self.run.end("failed", Role.STANDBY, f"{step.label}: {error}; demoting again ({where})")
         again = self.runner.new_run("demote", {"rule": self.run.rule, "reason": f"undo: {error}"})
         epoch = next_epoch(self.runner.highest_seen({}), self.me)
-        clock = self.ports.clock
-        self.ports.runtime.publish(START_FAILED, {"epoch": epoch, "boot_id": clock.boot_id})
+        if self._did_not_start(error):
+            failed = sorted({*(self._noted(START_FAILED).get("services") or ()), step.service})
+            facts = {"epoch": epoch, "boot_id": self.ports.clock.boot_id, "services": failed}
+            self.ports.runtime.publish(START_FAILED, facts)
         self.runner.demote_now(again, epoch, self.timing, self.ports.runtime.read_role())
         return result
 
-
-def did_not_stop(state: NodeState, epoch: int, *, long: bool) -> bool:
-    """The peer has tried to stop everything under ``epoch`` and could not. One that is still at it, or that has just booted and
-    whose switch worker is not up yet, is not meant: it needs time, no fence command. long: it has signed for N ticks three
-    times over that it has no role and may own something; then nothing more comes of itself.
-    """
-    tried = state.epoch >= epoch and state.phase is Phase.READY
-    return state.seen_epoch >= epoch and not state.is_active and (tried or long)
-
-
-def has_stopped(state: NodeState, epoch: int) -> bool:
-    # its role may still read active when only its guard is left to speak: the lease is over and every service demoted
-    return state.seen_epoch >= epoch and state.clear and not state.is_active
+    def _did_not_start(self, error: Exception) -> bool:
+        """By the service's own fault, not broken off by a higher epoch, a lost lease or Redis. L1 interrupts one that stalls."""
+        still_s = self.ports.clock.now_s() - self.moved_s if isinstance(error, Interrupted) else 0.0
+        return isinstance(error, StartFailed) or still_s > stall_limit_s(self.stop_by)

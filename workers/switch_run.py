@@ -8,6 +8,7 @@ from ftplugin.core.records import StepResult
 from ftplugin.core.sequence import Step
 from ftplugin.core.terms import Role
 from ftplugin.core.view import ServiceReading
+from ftplugin.report import bound
 
 from .ports import Ports
 
@@ -32,6 +33,10 @@ class Run:
         self.begun = False
         self.steps: list[StepResult] = []
         self.started_s = self.step_began_s = ports.clock.now_s()
+
+    def facts(self) -> dict[str, Any]:
+        """Of this switch, for structured lines of the log."""
+        return {"switch_id": self.switch_id, "kind": self.kind, "rule": self.rule, "epoch": self.epoch or None}
 
     def begin(self, epoch: int) -> bool:
         """Write the switch and its epoch durably, with the steps done so far."""
@@ -77,6 +82,7 @@ class Run:
             "epoch": self.epoch,
             "outcome": outcome,
             "step": step,
+            "began_s": self.started_s,
             "step_began_s": self.step_began_s,
             "service": {} if reading is None else service_facts(reading),
             "detail": detail,
@@ -96,10 +102,18 @@ class Run:
             self.ports.journal.end(self.switch_id, outcome, role, detail)
         self.show(outcome, detail=detail)
         took_s = self.ports.clock.now_s() - self.started_s
-        self.ports.log.report(
-            "agent", f"{self.rule} {self.kind} {outcome} after {took_s:.2f} s, epoch {self.epoch}: {detail}"
-        )
-        return {"outcome": outcome, "detail": detail, "epoch": self.epoch, "switch_id": self.switch_id}
+        with bound(lambda: {**self.facts(), "outcome": outcome, "took_s": round(took_s, 3)}):
+            self.ports.log.report(
+                "agent", f"{self.rule} {self.kind} {outcome} after {took_s:.2f} s, epoch {self.epoch}: {detail}"
+            )
+        steps = [f"{s.step}: {s.outcome}, {s.duration_s:.2f} s" for s in self.steps]  # for Flower, one line each
+        return {
+            "outcome": outcome,
+            "detail": detail,
+            "epoch": self.epoch,
+            "switch_id": self.switch_id,
+            "steps": steps,
+        }
 
 
 def service_facts(reading: ServiceReading) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .reading import Reading
 
 ROLE_URLS = ("/active", "/monitor?mod=ft", "monitor.aspx?mod=ft")
 LEGACY = "/ipscfg/admin/monitor.aspx"
+EVERY_ADDRESS = ("*", "", str(ipaddress.IPv4Address(0)), str(ipaddress.IPv6Address(0)))
 TIME_SHARE = 0.02  # what differs by less is rounding
 
 
@@ -141,4 +142,4 @@ def _same_vip(reading: Reading, plan: Plan) -> bool:
     host, port = _plain(reading.vip)
     if reading.kind == "keepalived":  # an address without a port
         return host == plan.vip.host
-    return port == str(plan.vip.port) and host in (plan.vip.host, "*", "", "0.0.0.0", "::")
+    return port == str(plan.vip.port) and host in (plan.vip.host, *EVERY_ADDRESS)

@@ -12,12 +12,14 @@ import secrets
 
 import click
 
+from .alerts import alerts
 from .backup import backup, restore
 from .balancer import balancer
 from .common import json_option, node_of, say
 from .database import database
 from .history import history, log, zip_logs
 from .keys import keys
+from .leave import leave
 from .licence import licence
 from .pair import pair
 from .redis_acl import redis_acl
@@ -73,7 +75,7 @@ def doctor(context: click.Context, limit_s: float, as_json: bool) -> None:
     raise SystemExit(show.exit_code(found))
 
 
-for _command in (balancer, licence, database, pair, keys, redis_acl, tls, backup, restore, uninstall):
+for _command in (alerts, balancer, licence, database, pair, keys, redis_acl, tls, backup, restore, uninstall, leave):
     group.add_command(_command)
 for _command in (settings, history, log, zip_logs, status, why, rules, *SWITCH_COMMANDS, *REPLICATION_COMMANDS):
     group.add_command(_command)

@@ -10,6 +10,7 @@ import click
 
 from .common import REFUSED, SOURCE, UNREACHABLE, actor_name, fail, json_option, node_of, say
 from ..extension import Portal
+from ..local_programs import with_own_keys
 from ..pairing import rotation
 from ..pairing.command import tell
 from ..pairing.exchange import PairingError
@@ -75,7 +76,10 @@ def rotate(context: click.Context, as_json: bool) -> None:
     """
     node = node_of(context)
     name = rotation.rotate(
-        node.config.secrets.keys_file, _told(node), lambda text: click.echo(text[0].upper() + text[1:], err=as_json)
+        node.config.secrets.keys_file,
+        _told(node),
+        lambda text: click.echo(text[0].upper() + text[1:], err=as_json),
+        behind=lambda: with_own_keys(node.config.instance_dir),
     )
     _record(node, f"the keys were rotated: {name} alone counts now,")
     say({"key": name}, as_json, [f"Done: key {name} alone counts now."])

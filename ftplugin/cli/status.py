@@ -132,13 +132,14 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     lines += _health_lines(found["health"])
     if running := found["running_switch"]:
         words = f"{running.get('step', '')} {running.get('detail', '')}".strip()
-        lines.append(f"a switch is running ({running.get('rule', '')}): {words}{elapsed_text(running)}")
+        age = f", for {running['running_s']:.0f} s" if "running_s" in running else ""
+        lines.append(f"a switch is running ({running.get('rule', '')}{age}): {words}{elapsed_text(running)}")
     lines += _start_lines(found)
     lines += lines_of(found["daily"], found["active"])
     if failed := found["failed_attempt"]:
         lines.append(f"The last attempt to {failed['kind']} ({failed['rule']}) was given up: {failed['detail']}")
     if found["clock_warning"]:
-        lines.append(found["clock_warning"])
+        lines.append(("ALARM: " if found["clock_level"] == "alarm" else "") + found["clock_warning"])
     left_s = found["lease_left_s"]
     lines.append(f"epoch {found['epoch']}, lease left {left_s:.1f} s, VIP {found['vip']}, LAN {found['lan']}")
     mode = "on" if found["enabled"] else "off"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 
 
-def _app(context: click.Context) -> Flask:
+def portal_app(context: click.Context) -> Flask:
     """The portal's app under ``flask ft``, for its own checks; a bare one under ``ft``, which has none."""
     from flask.cli import NoAppException, ScriptInfo
 
@@ -66,7 +66,7 @@ def switch(
     if node.runtime.read_role() is None:
         fail(UNREACHABLE, found["problem"])
     expected = found["active"] if expect is None else None if expect == "none" else expect
-    checks = prechecks(node, _app(context), found, Designation(target), expected)
+    checks = prechecks(node, portal_app(context), found, Designation(target), expected)
     if only_check:
         say([check.to_json() for check in checks], as_json, [f"{c.level}: {c.name}: {c.sentence}" for c in checks])
         raise SystemExit(REFUSED if blocks(checks) else 0)

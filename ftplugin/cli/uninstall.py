@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .common import REFUSED, UNREACHABLE, fail, json_option, node_of, say
 from .offline import LOCKS, in_the_way
 from .pair import own_redis
+from ..alerts.kept import FILE as ALERTS_FILE
 from ..extension import Portal
 from ..licence.keep import FILE as LICENCE_FILE
 from ..pairing.secrets import KEYS_FILE, PEER_PASSWORD_FILE, REDIS_USERS_FILE
@@ -23,7 +24,16 @@ from ..store.keys import AGENT_QUEUE
 from ..store.migrations import VERSION_TABLE
 from ..store.tables import METADATA
 
-_NAMED = {KEYS_FILE, PEER_PASSWORD_FILE, REDIS_USERS_FILE, PAIRING_FILE, LICENCE_FILE, "guard.lease", *LOCKS}
+_NAMED = {
+    KEYS_FILE,
+    PEER_PASSWORD_FILE,
+    REDIS_USERS_FILE,
+    PAIRING_FILE,
+    LICENCE_FILE,
+    ALERTS_FILE,
+    "guard.lease",
+    *LOCKS,
+}
 _NAMED |= {"ft.sqlite3", "ft.sqlite3-wal", "ft.sqlite3-shm"}
 _STARTS = re.compile(r"(http|command|systemd|supervisord|ocf)-[^/]+\.(start|standby)")
 _BESIDE = re.compile(

@@ -8,7 +8,7 @@ from typing import Any
 from .diagnosis import Diagnosis, diagnose
 from .handover import alarms_of, state_of_fault
 from .hysteresis import Memory, advance, direct_path_cut
-from .policy import Action, Rule, rule_for
+from .policy import X1_YIELD, Action, Rule, rule_for
 from .vetoes import Case, Refusal, certain_s, not_before_s, passable_s, refusals
 from .settings import Settings
 from .suspect import again_in_s
@@ -75,6 +75,8 @@ def decide(
     memory = advance(memory, view, settings, used)
     diagnosis = diagnose(view, memory, settings, used)
     rule = rule_for(diagnosis, view, memory, settings)
+    if rule is X1_YIELD:  # a split gives the role back, not the fault: the hand-over for it is due once more (H1)
+        memory = replace(memory, taken=())
     case = Case(rule, view, memory, settings, used)
     refused = refusals(case)
     return Decision(

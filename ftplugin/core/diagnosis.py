@@ -12,7 +12,7 @@ from .handover import offered, wrong_services
 from .hysteresis import Memory, nobody_active, peer_stuck, probe_is_good
 from .lease import contact_s
 from .settings import Settings
-from .terms import Designation, Role, SplitStance, VipDestination
+from .terms import Designation, ProbeCause, Role, SplitStance, VipDestination
 from .timing import Timing
 from .view import ClusterView
 
@@ -102,10 +102,14 @@ def peer_is_heard(peer_heard_s: float | None, now_s: float, timing: Timing) -> b
 
 def yields(view: ClusterView, settings: Settings) -> bool:
     """X1: who loses when two are active. The VIP decides if it is tested; else server2 loses. Ties (both would lose, or
-    both would stay, since server1 cannot see the VIP that server2 has) go against server2."""
+    both would stay, since server1 cannot see the VIP that server2 has) go against server2.
+
+    "I stay" is kept, wherever the VIP leads next: the peer may have heard it and be about to demote. So of two that each
+    demote after the other's word, none can have said it before; and two that have said it end in a tie.
+    """
     peer = view.peer_state
     vip = view.vip.destination if settings.vip_test else VipDestination.UNKNOWN
-    if vip is VipDestination.SELF:
+    if vip is VipDestination.SELF or view.stance is SplitStance.STAY:
         return view.designation is Designation.SERVER2 and peer is not None and peer.stance is SplitStance.STAY
     if vip is VipDestination.PEER:
         both_yield = peer is not None and peer.stance is SplitStance.YIELD
@@ -129,13 +133,16 @@ def _undecided(view: ClusterView, timing: Timing) -> Diagnosis:
         return Diagnosis.NOBODY_ACTIVE
     if not probe_is_good(view, timing):
         return Diagnosis.PEER_SILENT
-    return Diagnosis.STEADY
+    return Diagnosis.PEER_STUCK if peer_stuck(view, timing) else Diagnosis.STEADY
 
 
 def _standby(view: ClusterView, memory: Memory, settings: Settings, timing: Timing) -> Diagnosis:
     peer = view.peer_state
-    if not probe_is_good(view, timing):
-        return Diagnosis.PEER_SILENT
+    if not probe_is_good(
+        view, timing
+    ):  # a wrong body is a fresh word all the same: asked again, it would stop no better
+        stuck = view.peer is not None and view.peer.cause is ProbeCause.BODY and peer_stuck(view, timing)
+        return Diagnosis.PEER_STUCK if stuck else Diagnosis.PEER_SILENT
     if peer is not None and not peer.is_active and nobody_active(view, timing):
         return Diagnosis.NOBODY_ACTIVE
     if view.lan.up.value == "no":

@@ -12,6 +12,8 @@ remembers the fault until the peer no longer lists it, and the peer's own list k
 
 from __future__ import annotations
 
+from typing import Collection
+
 from .hysteresis import Memory
 from .settings import Settings
 from .terms import Role, ServiceState
@@ -62,6 +64,19 @@ def why_not_offered(view: ClusterView, memory: Memory) -> str:
     return f"this server has already taken over once because of {names}"
 
 
+def no_better(view: ClusterView, offers: Collection[str]) -> str:
+    """Why a switch because of services would not help, "" when it would: this node must be able to run one of ``offers``, and
+    must not have given up anything that works on the peer. So no two nodes can each be better than the other one, and a
+    role that moved for this reason never moves back for it."""
+    state = view.peer_state
+    here, there = view.given_up, state.given_up if state is not None else ()
+    if lost := [name for name in here if name not in there]:
+        return f"{', '.join(lost)} was given up on this server"
+    if here and not set(offers) - set(here):
+        return f"{', '.join(here)} was given up on both servers"
+    return ""
+
+
 def both_miss(view: ClusterView) -> tuple[str, ...]:
     """Failed checks of what both nodes share: a third party is the cause, and a switch would not help."""
     state = view.peer_state
@@ -90,6 +105,8 @@ def _chance(view: ClusterView, settings: Settings) -> str:
         return "not handed over: the other server is not heard"
     if set(names) <= set(state.given_up):
         return "not handed over: the other server has given it up too"
+    if lost := [name for name in state.given_up if name not in view.given_up]:
+        return f"not handed over: the other server has given up {', '.join(lost)}"
     if missed := both_miss(view):
         return f"not handed over: both servers miss {', '.join(missed)}"
     if not state.healthy or not state.eligible:

@@ -7,10 +7,22 @@ that renewed it, and never further than what the node last knew of its surroundi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .terms import Designation
 from .timing import Timing
 
 CLOCK_STEP_S = 1.0  # the distance of two clocks moved by more than this: one made a step (I-F); slewing stays far below
+EPOCH_LEAP = 2**32  # no honest server is that far ahead; a restored one leaps by two million (``store.backup``)
+
+
+def believable(epochs: Iterable[int], known: int) -> list[int]:
+    """Those of ``epochs`` that a voter may have from an honest server. known: the highest of own and signed words.
+
+    Whoever has the login of a voter can write any number into its record. Taken for seen, one near 2**53 would be the last
+    epoch that there is: every later demotion would be refused.
+    """
+    return [epoch for epoch in epochs if epoch <= known + EPOCH_LEAP]
 
 
 def next_epoch(seen: int, designation: Designation) -> int:

@@ -171,7 +171,7 @@ TABLE: dict[tuple[Role, D], Row] = {
     (U, D.VIP_HERE): S0,
     (U, D.FAILBACK_DUE): S0,
     (U, D.PEER_STARTING): _both_started,
-    (U, D.PEER_STUCK): S0,
+    (U, D.PEER_STUCK): F1_STUCK,
     (U, D.PEER_GAVE_UP): S0,
     (U, D.NOBODY_ACTIVE): _both_started,
     (U, D.PEER_SILENT): C3,

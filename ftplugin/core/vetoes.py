@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable
 
-from .handover import both_miss
+from .handover import both_miss, no_better, offered
 from .hysteresis import Memory, lan_is_up, switches_counted
 from .policy import B1, C2_PROMOTE, C3, F1, F1_NOBODY, F1_STUCK, H1, M1, Rule
 from .settings import Settings
@@ -204,7 +204,10 @@ def _frozen(c: Case) -> str:
 
 
 def _manual_hold(c: Case) -> str:
-    if c.rule.id not in ("B1", "F2"):  # M1 names these two (spec 5.1): a forgotten hold must not keep a dead service (H1)
+    if c.rule.id not in (
+        "B1",
+        "F2",
+    ):  # M1 names these two (spec 5.1): a forgotten hold must not keep a dead service (H1)
         return ""
     held = c.view.manual_hold or (c.view.peer_state is not None and c.view.peer_state.manual_hold)
     return "a manual switchover holds automatic switches back until it is released" if held else ""
@@ -243,12 +246,15 @@ def _retry(c: Case) -> str:
 
 
 def _given_up(c: Case) -> str:
-    """A server on which a service does not work takes no role from one that is active (spec 6)."""
+    """A server on which a service does not work takes no role from one that is active (spec 6), unless it is better off: by
+    what was given up here and there. A bad body for which no service of the peer was given up has another cause, which is
+    known to be absent here (``both sick``)."""
     state, names = c.view.peer_state, c.view.given_up
+    if c.rule is H1:
+        return no_better(c.view, offered(c.view, c.memory))
     if c.rule is F1 and c.view.peer is not None and c.view.peer.cause is ProbeCause.BODY and state is not None:
-        both = [name for name in names if name in state.given_up]  # its failed check is what this server would have too
-        return f"{', '.join(both)} was given up on both servers" if both else ""
-    return f"{', '.join(names)} was given up on this server" if c.rule.id in ("B1", "F2", "H1") and names else ""
+        return no_better(c.view, state.given_up) if state.given_up else ""
+    return f"{', '.join(names)} was given up on this server" if c.rule.id in ("B1", "F2") and names else ""
 
 
 def _shared(c: Case) -> str:
@@ -257,7 +263,9 @@ def _shared(c: Case) -> str:
 
 
 def _fence(c: Case) -> str:
-    if c.rule is not F1_STUCK or c.view.can_fence:
+    peer = c.view.peer_state
+    boots = peer is not None and peer.role is Role.UNDECIDED and c.memory.stuck_streak < c.ticks_needed
+    if c.rule is not F1_STUCK or c.view.can_fence or boots:  # one that boots looks after its services by itself
         return ""
     other = c.view.designation.other
     return f"look at the services of {other}, or switch {other} off and force the takeover (no fence command is set)"

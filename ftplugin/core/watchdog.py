@@ -8,7 +8,8 @@ a service that owns nothing cannot show whether it would work: there it counts a
 and has not given up the same one. So a service that is broken on both nodes is handed over once and never back.
 
 A service that does not answer is not dead: it may own something, and a second one beside it would do harm. For
-``silent_s`` it is left alone; after that it is stopped and started again, and counted like any other restart. One that
+``silent_s`` it is left alone; after that it is stopped and started again, and counted like any other restart. The same on
+a node that has lost its role and cannot sign that it owns nothing, since until then no node may start it. One that
 cannot even be stopped is never offered to the other node, which could not start it.
 """
 
@@ -194,7 +195,7 @@ def watch(
     for service in services:
         limits = replace(limits, settle_s=settle_s.get(service.name, limits.settle_s))
         before = _silence(memory.of(service.name), service.state, now_s)
-        condition = _condition(before, service, active, now_s, limits, peer_given_up)
+        condition = _condition(before, service, record, now_s, limits, peer_given_up)
         after, verb = judge(before, condition, now_s=now_s, limits=limits, state=service.state)
         if verb:
             sentence = _sentence(service, after, verb, now_s, limits)
@@ -225,15 +226,15 @@ def _silence(trouble: Trouble, state: ServiceState, now_s: float) -> Trouble:
 def _condition(
     trouble: Trouble,
     service: ServiceReading,
-    active: bool,
+    record: RoleRecord,
     now_s: float,
     limits: Limits,
     peer_given_up: Collection[str] | None,
 ) -> Condition:
-    state = service.state
+    state, active = service.state, record.role is Role.ACTIVE
     if state is ServiceState.DEAD or (active and state is ServiceState.STANDBY):
         return Condition.WRONG
-    if active and trouble.silent_s is not None:
+    if (active or not record.clear) and trouble.silent_s is not None:  # it may own something
         return Condition.WRONG if now_s - trouble.silent_s >= limits.silent_s else Condition.OPEN
     if active:
         return Condition.WELL if state is ServiceState.ACTIVE else Condition.OPEN

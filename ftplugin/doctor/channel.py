@@ -9,11 +9,13 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from ftplugin.core.settings import Address
+from ftplugin.pairing import redis_users
+from ftplugin.pairing.files import SecretFileError
 from ftplugin.tls import client_options
 
 from .finding import Finding, Place, Report, Subject
 from .own_redis import persistence
-from .redis_login import Login, denied_to, forbidden, in_words, named, needed, needed_at_witness
+from .redis_login import Login, denied_to, forbidden, in_words, named, needed, needed_at_witness, needed_here
 
 ACL_TODO = "Make its line 'user ...' anew with 'ft redis-acl' there, and load it."
 FAILED_LOGIN_S = 120.0  # a failed login younger than this counts as now
@@ -94,7 +96,7 @@ def inwards(where: Place) -> list[Finding]:
         found = f"Our Redis cannot be asked about user {user}: {in_words(error, where.limit_s)}."
         return [report.unknown(found, "See the findings on the Redis of this server.")]
     try:
-        return [*_account(where, login, report, user), *_used(where, login, user)]
+        return [*_account(where, login, report, user), *_file(where, user), *_used(where, login, user)]
     except redis.ResponseError as error:
         todo = "Let the login of FT_REDIS_URL use ACL, or look by hand with ACL GETUSER."
         return [report.unknown(f"Our Redis does not tell about user {user}: {error}.", todo)]
@@ -115,7 +117,7 @@ def _account(where: Place, login: Login, report: Report, user: str) -> Iterator[
         yield report.wrong(f"User {user} of our Redis needs no password: whoever reaches it may order a switch.", todo)
         return
     keys = where.portal.keys
-    denied = denied_to(login, user, needed(keys), account)
+    denied = denied_to(login, user, [*needed(keys), *needed_here(keys)], account)
     everything = forbidden(keys)
     too_much = [c for c in everything if c not in denied_to(login, user, everything, account)]
     if denied:
@@ -124,6 +126,25 @@ def _account(where: Place, login: Login, report: Report, user: str) -> Iterator[
         yield report.warning(f"User {user} of our Redis may do more than it needs: {named(too_much)}.", ACL_TODO)
     if not denied and not too_much:
         yield report.ok(f"User {user} of our Redis may do what the other server needs, and nothing more.")
+
+
+def _file(where: Place, user: str) -> Iterator[Finding]:
+    """The file that Redis reads at its start has the rights that this version needs: an upgrade may have added some."""
+    report = Report(id="channel.in_file", subject=Subject.CHANNEL)
+    path = where.portal.config.secrets.redis_users_file
+    todo = "Run 'ft redis-acl --apply' on this server: it writes the file anew and tells the running Redis."
+    try:
+        lacking = redis_users.lacking_in(path, user, where.portal.keys)
+    except FileNotFoundError:
+        return  # not paired by 'ft pair': the administrator keeps the line elsewhere
+    except (SecretFileError, OSError) as error:
+        yield report.warning(f"The file of the other server's login cannot be used: {error}.", todo)
+        return
+    if lacking:
+        found = f"{path} lacks {', '.join(lacking)} for user {user}: after its next start Redis would refuse that."
+        yield report.wrong(found, todo)
+    else:
+        yield report.ok(f"{path} has every right that user {user} needs.")
 
 
 def _used(where: Place, login: Login, user: str) -> Iterator[Finding]:

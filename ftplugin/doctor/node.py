@@ -6,11 +6,12 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from ftplugin import local_programs
 from ftplugin.health import reading
 from ftplugin.state import AGENT, agent_age_s
 from ftplugin.store.database import DatabaseUnreachable
@@ -128,10 +129,8 @@ def disk(where: Place) -> list[Finding]:
 def programs(where: Place) -> list[Finding]:
     """Guard and workers, if this process can see them at all: in a container of their own it cannot."""
     seen: dict[str, list[tuple[int, str]]] = {}
-    for pid in (int(path.name) for path in pathlib.Path("/proc").iterdir() if path.name.isdigit()):
-        name = _program_of(pid)
-        if name:
-            seen.setdefault(name, []).append((pid, _state_of(pid)))
+    for name, pid, _ in local_programs.running():
+        seen.setdefault(name, []).append((pid, _state_of(pid)))
     findings = []
     for name in PROGRAMS:
         report = Report(id=f"server.{name}", subject=Subject.SERVER)
@@ -150,41 +149,19 @@ def programs(where: Place) -> list[Finding]:
         else:
             todo = f"Look where it should run, for '{command}'."
             findings.append(report.unknown(f"From here no {what} can be seen.", todo))
-    return findings
+    return [*findings, *_keys(where)]
 
 
-def _program_of(pid: int) -> str:
-    """ "tick", "switch" or "guard" of this instance; empty for any other process."""
-    try:
-        raw = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return ""  # it has ended meanwhile
-    if b"workers" not in raw:
-        return ""
-    name = _name_in(raw.decode("utf-8", "replace").split("\0"))
-    return name if name and _of_this_instance(pid) else ""
-
-
-def _name_in(words: Sequence[str]) -> str:
-    if "workers.guard" in words:
-        return "guard"
-    for before, word in zip(words, words[1:], strict=False):
-        if before == "workers" and word in ("tick", "switch"):
-            return word
-        if before == "-Q" and word.startswith("ft-"):
-            return word.rpartition("-")[2]
-    return ""
-
-
-def _of_this_instance(pid: int) -> bool:
-    """By FT_CONFIG_FILE, as far as it may be read: several instances may run on one server (guide 6.1.1)."""
-    own = os.environ.get("FT_CONFIG_FILE", "")
-    try:
-        raw = pathlib.Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return True
-    theirs = next((item.partition("=")[2] for item in raw.split("\0") if item.startswith("FT_CONFIG_FILE=")), "")
-    return not own or (theirs != "" and os.path.realpath(own) == os.path.realpath(theirs))
+def _keys(where: Place) -> Iterator[Finding]:
+    """Where a file holds the keys, every program here reads it."""
+    report = Report(id="server.keys", subject=Subject.SERVER)
+    path = where.portal.config.secrets.keys_file
+    behind = local_programs.with_own_keys(where.portal.config.instance_dir) if path is not None else []
+    if behind:
+        todo = "Take FT_SECRET_KEYS out of its environment and restart it; until then no key can be rotated."
+        yield report.wrong(
+            f"{', '.join(behind)}: has FT_SECRET_KEYS and does not read {path}, as others here do.", todo
+        )
 
 
 def _state_of(pid: int) -> str:

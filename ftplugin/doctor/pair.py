@@ -6,12 +6,11 @@ import ctypes
 
 from ftplugin.core import rules as core_rules
 from ftplugin.store.settings_store import Contradictions
-from ftplugin.status import SKEW_WARNING_S
+from ftplugin.core.skew import SKEW_WARNING_S, SkewLevel, skew_level
 
 from .finding import Answers, Finding, Place, Report, Subject
 from .portal_http import Heard, hear
 
-SKEW_WRONG_S = 60.0
 STA_UNSYNC, TIME_ERROR = 0x0040, 5  # adjtimex(2)
 NOT_HEARD = "Make the other server's portal answer first."
 
@@ -126,10 +125,10 @@ def skew(where: Place, answers: Answers) -> list[Finding]:
         return [report.unknown("The clock of the other server is not known.", NOT_HEARD)]
     found = f"The clock of the other server is {abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} this one's"
     todo = "Set both clocks by the same NTP source: the later one of two edits of the settings wins, by these clocks."
-    beyond_s = abs(skew_s) - page.took_s / 2  # half a round trip cannot be told from skew
-    if beyond_s > SKEW_WRONG_S:
+    level = skew_level(abs(skew_s) - page.took_s / 2)  # half a round trip cannot be told from skew
+    if level is SkewLevel.ALARM:
         return [report.wrong(f"{found}.", todo)]
-    if beyond_s > SKEW_WARNING_S:
+    if level is SkewLevel.WARNING:
         return [report.warning(f"{found}.", todo)]
     return [report.ok(f"{found} (within {SKEW_WARNING_S:g} s).")]
 

@@ -93,6 +93,11 @@ def needed(keys: Keys) -> list[Command]:
     ]
 
 
+def needed_here(keys: Keys) -> list[Command]:
+    """What it sends besides where nobody has loaded the scripts; not to be tried in a transaction, which it would end."""
+    return [("WATCH", keys.vote), ("UNWATCH",), ("EXEC",)]
+
+
 def needed_at_witness(keys: Keys) -> list[Command]:
     """Votes by scripts that the agents bring along: nobody else is there to load them."""
     votes = [command for command in needed(keys) if command[0] in ("PING", "EVALSHA", "HMGET", "HSET")]
@@ -117,7 +122,7 @@ def forbidden(keys: Keys) -> list[Command]:
 
 def named(commands: Sequence[Command]) -> str:
     """The commands with their key, as ``HSET ft:vote``."""
-    without_key = {"PING", "MULTI", "DISCARD", "KEYS", "FLUSHALL"}
+    without_key = {"PING", "MULTI", "DISCARD", "EXEC", "UNWATCH", "KEYS", "FLUSHALL"}
     return ", ".join(
         c[0] if c[0] in without_key else f"{c[0]} {c[3] if c[0].startswith('EVAL') else c[1]}" for c in commands
     )
@@ -165,7 +170,7 @@ def judged(ask: Callable[..., Any], commands: Sequence[Command], account: dict[s
 def _key_of(command: Command) -> str | None:
     if command[0] in ("EVAL", "EVALSHA"):
         return command[3]
-    if command[0] in ("HMGET", "HSET", "SET", "GET", "LLEN", "SADD", "LPUSH"):
+    if command[0] in ("HMGET", "HSET", "SET", "GET", "LLEN", "SADD", "LPUSH", "WATCH"):
         return command[1]
     return None
 

@@ -100,7 +100,7 @@ def _command(where: Place, report: Report, name: str, table: Mapping[str, Any]) 
     shown, todo = " ".join(argv), f"Run its status command by hand, as the user of the workers, and cure {name}."
     environ = {key: value for key, value in os.environ.items() if not key.startswith("FT_")}  # no secret goes out
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603 # by the administrator's configuration, no shell
             argv,
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -125,7 +125,7 @@ def _by_workers(where: Place, report: Report, name: str, table: Mapping[str, Any
     by_hand = f"Run python {' '.join(CHECK)} by hand, as the user of the workers, and cure {name}."
     environ = {key: value for key, value in os.environ.items() if not key.startswith("FT_")}
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603 # by the administrator's configuration, no shell
             [sys.executable, *CHECK, "--table", *flags, f"--prefix={where.portal.config.prefix}"],
             env=environ,
             stdin=subprocess.PIPE,

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from .activity import Measured
 from .records import (
+    CLOCK_SKEW,
+    CLOCK_SKEW_OVER,
     CLOCK_STEP,
     DUAL_OWNER,
     DUAL_OWNER_OVER,
@@ -157,9 +159,22 @@ def evidence_text(event: Event) -> str:
         return f"{event.server} froze automatic switching"
     if event.name == CLOCK_STEP:
         return f"a clock of {event.server} made a step"
+    if event.name in (CLOCK_SKEW, CLOCK_SKEW_OVER):
+        return _skew(event)
     if event.name in (DUAL_OWNER, DUAL_OWNER_OVER):
         return _two_owners(event)
     return ""
+
+
+def _skew(event: Event) -> str:
+    clocks = f"the clock of {event.server.other}, seen by {event.server},"
+    if event.name == CLOCK_SKEW_OVER:
+        lasted_s = number_in(event.facts, "lasted_s")
+        return f"{clocks} is right again" + ("" if lasted_s is None else f", after {lasted_s:.0f} s")
+    ahead_s = number_in(event.facts, "ahead_s")
+    if ahead_s is None:
+        return f"{clocks} was far off"
+    return f"{clocks} was {abs(ahead_s):.1f} s {'ahead' if ahead_s > 0 else 'behind'}"
 
 
 def _two_owners(event: Event) -> str:
@@ -173,7 +188,7 @@ def _two_owners(event: Event) -> str:
 
 
 def _probes(event: Event) -> str:
-    """ "5 bad heartbeats: timeout x3, connection refused x2"."""
+    """ "5 bad heartbeats: timeout x3, connection error x2"."""
     causes = event.facts.get("causes")
     streak = number_in(event.facts, "bad_streak")
     if not streak:

@@ -15,7 +15,7 @@ from ftplugin.core.terms import Designation
 from .activity import Measured, Timeline, heard_active, measure, none_active_at_most, timeline_of
 from .clocks import Clocks, Offset, moved_events, moved_switches
 from .records import (
-    CLOCK_STEP,
+    CLOCK_EVENTS,
     DUAL_OWNER,
     DUAL_OWNER_OVER,
     EVIDENCE,
@@ -29,7 +29,7 @@ from .records import (
 
 GAP_S = 60.0
 LATE_S = 5.0  # so long after a switch an event still belongs to it
-NOTES = (LEASE_LOST, FREEZE, CLOCK_STEP, DUAL_OWNER, DUAL_OWNER_OVER)
+NOTES = (LEASE_LOST, FREEZE, *CLOCK_EVENTS, DUAL_OWNER, DUAL_OWNER_OVER)
 KINDS = {
     "F1": "failover",
     "C3": "failover",

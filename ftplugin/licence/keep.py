@@ -156,11 +156,16 @@ class LicenceStore:
             return refused
 
     def alarm(self) -> bool:
-        """Log what is wrong or soon will be, once a day for all processes of this server. True when a line was written."""
+        """Log what is wrong or soon will be, once a day for all processes of this server. True when a line was written.
+
+        The mark that it leaves is what the alerts read (``alerts.facts``); it goes when all is well.
+        """
         sentence = self.state().sentence
-        if not sentence:
-            return False
         mark, today = self.path.with_name(ALARM), str(self._today())
+        if not sentence:
+            with contextlib.suppress(OSError):  # one that stays is over a day later
+                mark.unlink(missing_ok=True)
+            return False
         try:
             if mark.exists() and mark.read_text() == f"{today} {sentence}":
                 return False

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ..alerts.targets import secret_parts
 from ..config import DEFAULTS, NodeConfig
 from ..health.checks import LOGIN_IN_URL
 from ..health.tables import HealthTable
@@ -34,6 +35,7 @@ SHOWN = (  # with their values; no secret can be in one of them
     "FT_WATCHDOG_SILENT_S",
     "FT_FENCE_LIMIT_S",
     "FT_LOG_DAYS",
+    "FT_ALERT_REPEAT_S",
 )
 URLS = ("FT_REDIS_URL", "FT_DATABASE_URL")  # scheme, host, port and path only
 SERVICE_SHOWN = (
@@ -155,6 +157,8 @@ def _secrets(config: NodeConfig, more: Mapping[str, Any]) -> Iterator[str]:
             *(value for name, value in _query(parts.query) if _SECRET_NAME.search(name)),
         ):
             yield from (text, unquote(text))
+    for url in (*config.alert_urls, *config.snmp_targets):
+        yield from secret_parts(url)
     for table in (*config.services, config.portal):
         yield from _named(table)
     for check in config.health:

@@ -76,6 +76,17 @@ def hash_in(path: pathlib.Path, user: str) -> str:
     raise SecretFileError(f"{path}: has no user {user}; remove the file and run 'ft pair' or 'ft redis-acl --write'")
 
 
+def lacking_in(path: pathlib.Path, user: str, keys: Keys) -> list[str]:
+    """Which rights of ``peer_rules`` that user's line in the file does not have; they would be missing after the next start of
+    Redis, whatever the running one was told. Raises FileNotFoundError, SecretFileError.
+    """
+    rows = [" ".join(row.split()) for row in read_secret(path).splitlines()]
+    mine = [row for row in rows if row.startswith(f"user {user} ")]
+    if not mine:
+        raise SecretFileError(f"{path}: has no user {user}")
+    return [rule for rule in peer_rules(keys) if not any(f" {rule} " in f"{row} " for row in mine)]
+
+
 def apply(client: redis.Redis, user: str, password_hash: str, keys: Keys) -> None:
     """Tell the running Redis, and end each connection of the former password. Raises RedisUsersError."""
     try:

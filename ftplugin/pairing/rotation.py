@@ -22,6 +22,7 @@ from .keyring import KEYS_MAX, REREAD_S, fingerprint, new_key, read_keys, write_
 TOLD_S = REREAD_S + 0.3  # so long after a change of the file every process that runs uses it
 GIVEN = "FT_SECRET_KEYS is set in the configuration; move it into a file with 'ft keys to-file', then rotate"
 
+Behind = Callable[[], Sequence[str]]
 Tell = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 Say = Callable[[str], None]
 
@@ -34,13 +35,21 @@ def named(keys: Sequence[str]) -> list[str]:
 # --- the server that asks ------------------------------------------------------------------------------------------
 
 
-def rotate(path: pathlib.Path | None, tell: Tell, say: Say, pause: Callable[[float], None] = time.sleep) -> str:
+def rotate(
+    path: pathlib.Path | None,
+    tell: Tell,
+    say: Say,
+    pause: Callable[[float], None] = time.sleep,
+    behind: Behind = tuple,
+) -> str:
     """Make a new key, end with it alone on both servers; its fingerprint.
 
-    tell: a command to the other server. say: told of each step. pause: waits so many seconds.
+    tell: a command to the other server. say: told of each step. pause: waits so many seconds. behind: names programs of
+    this server that do not read the file of keys; with one of them nothing is begun.
     Raises PairingError (what was begun is harmless and ended by the next try), SecretFileError, OSError.
     """
     path = _file(path)
+    _check_all_read(behind)
     own = read_keys(path)
     private = exchange.new_private()
     public = exchange.encode(exchange.public_of(private))
@@ -80,7 +89,9 @@ def revoke(path: pathlib.Path | None, name: str, tell: Tell | None) -> None:
 # --- the server that is asked --------------------------------------------------------------------------------------
 
 
-def asked(path: pathlib.Path | None, command: str, body: Mapping[str, Any], say: Say) -> dict[str, Any]:
+def asked(
+    path: pathlib.Path | None, command: str, body: Mapping[str, Any], say: Say, behind: Behind = tuple
+) -> dict[str, Any]:
     """Do one of ``node_pair.KEY_COMMANDS`` here; what is answered. Raises ProtocolError, SecretFileError, OSError."""
     if path is None:
         raise protocol.ProtocolError("stale", f"on the other server: {GIVEN}")
@@ -88,6 +99,7 @@ def asked(path: pathlib.Path | None, command: str, body: Mapping[str, Any], say:
         if command == "keys":
             return {"keys": named(read_keys(path))}
         if command == "key_new":
+            _check_all_read(behind)
             return _new(path, body, say)
         name = str(body.get("keep" if command == "key_drop" else "key", ""))
         change = {"key_sign": _first, "key_drop": _only, "key_revoke": _without}[command]
@@ -111,6 +123,15 @@ def _new(path: pathlib.Path, body: Mapping[str, Any], say: Say) -> dict[str, Any
         write_keys(path, _grown(ring, known, made))
     say(f"asked by the other server, this one accepts a new key, {fingerprint(made)}")
     return {"public": public, "sealed": keys.seal("answer", {"key": made}), "signs": fingerprint(ring[0])}
+
+
+def _check_all_read(behind: Behind) -> None:
+    """Before anything is changed: with the former key such a program would be shut out, and a failover follow."""
+    if names := list(behind()):
+        raise PairingError(
+            f"{', '.join(names)}: has FT_SECRET_KEYS in its environment and does not read the file of keys; take it out, "
+            "restart that program, then rotate"
+        )
 
 
 # --- rings ---------------------------------------------------------------------------------------------------------

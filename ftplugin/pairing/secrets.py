@@ -131,14 +131,14 @@ def _password_in(text: str, path: pathlib.Path) -> str:
     return lines[0]
 
 
-def networks_of(texts: Sequence[Any]) -> tuple[Network, ...]:
-    """FT_MONITOR_ALLOW as networks. Raises ValueError naming the entry."""
+def networks_of(texts: Sequence[Any], key: str = "FT_MONITOR_ALLOW") -> tuple[Network, ...]:
+    """The entries of ``key`` as networks. Raises ValueError naming the entry."""
     found = []
     for index, text in enumerate(texts, start=1):
         try:
             found.append(ipaddress.ip_network(str(text), strict=False))
         except ValueError:
             raise ValueError(
-                f"FT_MONITOR_ALLOW[{index}]: must be an IP address or network, as 10.0.0.0/24 (got {str(text)[:60]!r})"
+                f"{key}[{index}]: must be an IP address or network, as 10.0.0.0/24 (got {str(text)[:60]!r})"
             ) from None
     return tuple(found)

@@ -28,9 +28,9 @@ class Unsupported(ValueError):
 
 
 def plain_type(column: Column[Any]) -> TypeEngine[Any]:
-    """The type of ``column`` without decorators."""
+    """The type of ``column`` without decorators. Interval is one itself, and stays: PostgreSQL has such a type, others a time."""
     found: Any = column.type
-    while isinstance(found, types.TypeDecorator):
+    while isinstance(found, types.TypeDecorator) and not isinstance(found, Interval):
         found = found.impl_instance if hasattr(found, "impl_instance") else found.impl
     if isinstance(found, types.JSON):
         found = copy.copy(found)
@@ -63,7 +63,7 @@ def codec(column: Column[Any]) -> tuple[Convert | None, Convert | None]:
         bool: (None, bool),
         float: (_float_out, float),
         decimal.Decimal: (_decimal_out, decimal.Decimal),
-        datetime.datetime: (datetime.datetime.isoformat, datetime.datetime.fromisoformat),
+        datetime.datetime: (_moment_out, datetime.datetime.fromisoformat),
         datetime.date: (datetime.date.isoformat, datetime.date.fromisoformat),
         datetime.time: (datetime.time.isoformat, datetime.time.fromisoformat),
         datetime.timedelta: (_interval_out, _interval_in),
@@ -73,6 +73,11 @@ def codec(column: Column[Any]) -> tuple[Convert | None, Convert | None]:
     if kind not in by_kind:
         raise Unsupported(f"column {column}: values of type {kind.__name__} are not replicated; exclude it")
     return by_kind[kind]
+
+
+def _moment_out(value: datetime.datetime) -> str:
+    """A moment with a zone in UTC: each server's session may show it in a zone of its own."""
+    return (value if value.tzinfo is None else value.astimezone(datetime.UTC)).isoformat()
 
 
 def _decimal_out(value: decimal.Decimal) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from ftplugin.history.records import MOMENT_S_MAX
 from ftplugin.store.database import Database
 from ftplugin.store.tables import CONFLICT, EVENT
 
@@ -62,16 +63,31 @@ class Lost:
         """Raises KeyError, TypeError or ValueError for what is no record of a conflict."""
         acknowledged_s = value.get("acknowledged_wall_s")
         return cls(
-            conflict_id=_word(value["conflict_id"], 64),
+            conflict_id=_identity(value["conflict_id"]),
             subject=_word(value["subject"], 120),
             item=str(value["item"])[:1000],
-            found_wall_s=float(value["found_wall_s"]),
+            found_wall_s=_moment(value["found_wall_s"]),
             kept_on=_word(value["kept_on"], 20),
             lost=dict(value["lost"]),
             won=dict(value["won"]),
-            acknowledged_wall_s=None if acknowledged_s is None else float(acknowledged_s),
+            acknowledged_wall_s=None if acknowledged_s is None else _moment(acknowledged_s),
             acknowledged_by=str(value.get("acknowledged_by", ""))[:200],
         )
+
+
+def _identity(value: Any) -> str:
+    """An id that every database keeps as it is: else it would be unknown, and so new, each time it is told."""
+    found = _word(value, 64)
+    if not (found.isascii() and found.replace("-", "").isalnum()):
+        raise ValueError(f"conflict_id must be letters, digits and dashes, not {found!r}")
+    return found
+
+
+def _moment(value: Any) -> float:
+    """Seconds since 1970. Raises ValueError, also for what no database keeps."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MOMENT_S_MAX:
+        raise ValueError(f"must be seconds since 1970, not {value!r:.80}")
+    return float(value)
 
 
 def _word(value: Any, chars_max: int) -> str:
@@ -92,7 +108,7 @@ def note(connection: Connection, found: Sequence[Lost], *, told: bool = False) -
     told: they come from the other server.
     """
     known = _known(connection, [lost.conflict_id for lost in found])
-    fresh = [lost for lost in found if lost.conflict_id not in known]
+    fresh = list({lost.conflict_id: lost for lost in found if lost.conflict_id not in known}.values())
     for lost in fresh:
         connection.execute(
             insert(CONFLICT).values(

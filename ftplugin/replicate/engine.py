@@ -42,6 +42,7 @@ SCAN_S_MIN, SCAN_PART = 5.0, 50  # at most a fiftieth of a processor goes into l
 AGAIN_S_MIN, AGAIN_S_MAX = 2.0, 60.0  # between two rounds while the same difference stays
 CLOSE_LIMIT_S = 5.0
 TIDY_S = 3600.0
+GONE_KEPT_S = 7 * 86_400.0  # what was deleted is known for so long at least: a backup of a server may be brought back
 NICE = 10
 SOURCE = "replication"
 SYNC, WAKE, ORDER = "sync", "content_wake", "content_order"
@@ -77,6 +78,7 @@ class Replicator:
         self._seen: dict[str, float] = {}
         self._differs_since_s: float | None = None
         self._last_pair, self._again_s, self._pause_s = ("", ""), 0.0, AGAIN_S_MIN
+        self._forget_s = 0.0
         self._said: dict[str, str] = {}
         self._round_error = ""
 
@@ -138,6 +140,8 @@ class Replicator:
                 logger.exception("replication failed; it goes on")
             self._bell.wait(POLL_S)
             self._bell.clear()
+        for thing in self.things.values():
+            thing.close()
         if self._claim_fd >= 0:
             os.close(self._claim_fd)
             self._claim_fd = -1
@@ -182,6 +186,8 @@ class Replicator:
             self._look(name, thing, str(me))
         self._publish()
         there = self._heard(documents)
+        if there and there == self._mark():
+            self._forget()
         if there and (forced or self._due(there)):
             self._round(str(me), there)
 
@@ -243,6 +249,13 @@ class Replicator:
         if self._differs_since_s is None:
             self._differs_since_s = self._ft.clock.wall_s()
         return (own, there) != self._last_pair or now_s >= self._again_s
+
+    def _forget(self) -> None:
+        """Both hold the same: what was deleted long ago is on neither, and need not be known any more."""
+        if time.monotonic() >= self._forget_s:
+            self._forget_s = time.monotonic() + TIDY_S
+            for name in self.things:
+                Ledger(self._ft.database, name).forget(self._ft.clock.wall_s() - GONE_KEPT_S)
 
     def _round(self, me: str, there: str) -> None:
         peer = ContentPeer(self._ft)

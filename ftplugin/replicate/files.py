@@ -110,6 +110,12 @@ class FolderThing:
         more = len(self._problems) - PROBLEMS_MAX
         return self._problems[:PROBLEMS_MAX] + ([f"and {more} more"] if more > 0 else [])
 
+    def looked(self) -> None:
+        """Nothing: each file is looked at again before it is written."""
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     def unseen(self, key: str) -> bool:
         return key in self._unseen or any(key.startswith(below) for below in self._unseen_below) or self._excluded(key)
 

@@ -84,6 +84,7 @@ class FileTaker:
         self._thing, self._extras, self._fetch, self._keep = thing, extras, fetch, keep
         self._folder = thing.open()
         self._result = Taken()
+        self._looked: dict[str, os.stat_result] = {}  # what ``_fits`` has found good, by key
 
     def close(self) -> None:
         self._folder.close()
@@ -232,9 +233,7 @@ class FileTaker:
 
     def _put(self, staging: int, part: _Part, fd: int, name: bytes) -> None:
         """One step for whoever reads. What it replaces is looked at afterwards: an edit of the last instant is kept, too."""
-        try:
-            before = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except FileNotFoundError:
+        if part.wanted.key not in self._looked:
             os.link(
                 part.name, name, src_dir_fd=staging, dst_dir_fd=fd, follow_symlinks=False
             )  # raises if one came meanwhile
@@ -243,13 +242,13 @@ class FileTaker:
         if not exchange(staging, part.name.encode(), fd, name):  # not on this file system
             os.rename(part.name, name, src_dir_fd=staging, dst_dir_fd=fd)
             return
-        self._drop(staging, part.name, part.wanted, before)
+        self._drop(staging, part.name, part.wanted)
 
-    def _drop(self, staging: int, name: str, one: Wanted, before: os.stat_result) -> None:
-        """Remove what was replaced or deleted, unless it is not what was looked at before: then it is a conflict."""
-        after = os.stat(name, dir_fd=staging, follow_symlinks=False)
+    def _drop(self, staging: int, name: str, one: Wanted) -> None:
+        """Remove what was replaced or deleted, unless it is not what was found good before: then it is a conflict."""
+        before, after = self._looked[one.key], os.stat(name, dir_fd=staging, follow_symlinks=False)
         if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
-            self._keep_aside(one, staging, name.encode())
+            self._keep_aside(one, staging, name.encode(), f"{after.st_ino} {after.st_mtime_ns}")
         os.unlink(name, dir_fd=staging)
 
     # --- what is there --------------------------------------------------------------------------------------------
@@ -257,6 +256,7 @@ class FileTaker:
     def _fits(self, one: Wanted) -> bool:
         """Whether this file is still what is known of it here; else it is left for later. Raises Refused, OSError."""
         facts = self._folder.seen(one.key)
+        self._looked.pop(one.key, None)
         own = one.own_digest
         folder = one.key.endswith("/")
         if facts is None:
@@ -272,6 +272,8 @@ class FileTaker:
             good = bool(own) and ((extra is not None and extra.seen == Seen.of(facts)) or self._digest(one.key) == own)
         if not good:
             self._result.later.append(one.key)
+        elif facts is not None:
+            self._looked[one.key] = facts
         return good
 
     def _digest(self, key: str) -> str:
@@ -282,9 +284,10 @@ class FileTaker:
         finally:
             os.close(fd)
 
-    def _keep_aside(self, one: Wanted, fd: int, name: bytes) -> None:
-        """A second name for the file that gives way, and the record of it. Raises OSError and what ``keep`` raises."""
-        kept = hashlib.sha256(os.fsencode(one.key) + (one.own_digest).encode()).hexdigest()[:32]
+    def _keep_aside(self, one: Wanted, fd: int, name: bytes, late: str = "") -> None:
+        """A second name for the file that gives way, and the record of it. late: tells an edit of the last instant from what was
+        kept before. Raises OSError and what ``keep`` raises."""
+        kept = hashlib.sha256(os.fsencode(one.key) + (one.own_digest + late).encode()).hexdigest()[:32]
         facts = None
         with contextlib.suppress(FileNotFoundError):
             facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -327,10 +330,9 @@ class FileTaker:
                 return
             if one.conflict:
                 self._keep_aside(one, fd, name)
-            before = os.stat(name, dir_fd=fd, follow_symlinks=False)
             aside = hashlib.sha256(name + one.digest.encode() + b"gone").hexdigest()[:40]
             os.rename(name, aside, src_dir_fd=fd, dst_dir_fd=staging)
-            self._drop(staging, aside, one, before)
+            self._drop(staging, aside, one)
         self._result.done[one.key] = None
 
 

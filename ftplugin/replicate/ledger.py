@@ -21,10 +21,14 @@ from sqlalchemy import bindparam, insert, select, update
 from ftplugin.store.database import Database
 from ftplugin.store.tables import LEDGER
 
+from .merge import entry_of
+
 BUCKETS = 256
 DIGEST_BYTES = 9
 EMPTY = ""  # digest of a bucket without entries
-INTENTIONS = -1  # its bucket
+INTENTIONS, FORGOTTEN = -1, -2  # their buckets
+GONE = " "  # how the entry of something deleted begins: without a digest
+NO_EXTRAS = b",{}]"  # how a stored bucket without any ends
 
 
 class Bucket:
@@ -48,10 +52,11 @@ class Bucket:
 
     @property
     def digest(self) -> str:
-        """The same on both nodes exactly when they hold the same content with the same counters."""
-        if not self.entries:
+        """The same on both nodes exactly when they hold the same content with the same counters. What is deleted does not count:
+        one node may have forgotten it before the other one."""
+        text = "\n".join([f"{key} {entry}" for key, entry in sorted(self.entries.items()) if entry[0] != GONE])
+        if not text:
             return EMPTY
-        text = "\n".join([f"{key} {entry}" for key, entry in sorted(self.entries.items())])
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).hexdigest()
 
 
@@ -89,19 +94,28 @@ class Ledger:
         with self.database.transaction() as connection:
             return connection.scalar(query) is not None
 
+    def entries_json(self, buckets: Iterable[int]) -> dict[int, str]:
+        """The entries of these buckets as they are stored, a JSON object each; those that were never written are "{}"."""
+        found = {}
+        for bucket, packed in self._packed(sorted(set(buckets))):
+            bare = packed.endswith(NO_EXTRAS)  # as with all rows: ten thousand are not read only to be written again
+            found[bucket] = packed[1 : -len(NO_EXTRAS)].decode() if bare else _packed(json.loads(packed)[0]).decode()
+        return dict.fromkeys(buckets, "{}") | found
+
     def load(self, buckets: Iterable[int]) -> dict[int, Bucket]:
         """These buckets, an empty one for each that was never written."""
         wanted = sorted(set(buckets))
         found = {bucket: Bucket({}, {}) for bucket in wanted}
-        query = select(LEDGER.c.bucket, LEDGER.c.entries).where(LEDGER.c.thing == self.thing)
+        for bucket, packed in self._packed(wanted):
+            found[bucket] = Bucket(*json.loads(packed))
+        return found
+
+    def _packed(self, wanted: list[int]) -> list[tuple[int, bytes]]:
+        query = select(LEDGER.c.bucket, LEDGER.c.entries).where(LEDGER.c.thing == self.thing, LEDGER.c.bucket >= 0)
         if len(wanted) < BUCKETS:
             query = query.where(LEDGER.c.bucket.in_(wanted))
         with self.database.transaction() as connection:
-            rows = connection.execute(query).all()
-        for bucket, packed in rows:
-            if bucket in found:
-                found[bucket] = Bucket(*json.loads(packed))
-        return found
+            return [(bucket, bytes(packed)) for bucket, packed in connection.execute(query) if bucket < BUCKETS]
 
     def save(self, buckets: Mapping[int, Bucket]) -> None:
         """Write whole buckets, in one transaction."""
@@ -124,20 +138,50 @@ class Ledger:
                 names: dict[str, Any] = {"thing": bindparam("thing_"), "bucket": bindparam("n")}
                 connection.execute(insert(LEDGER).values(names | values), fresh)
 
+    def forget(self, before_wall_s: float) -> int:
+        """Drop what is known of keys that were deleted before this moment (seconds since 1970); how many.
+
+        Only when both nodes hold the same: then neither has the content any more, and no entry is needed to delete it there.
+        """
+        changed, count = {}, 0
+        for number, bucket in self.load(range(BUCKETS)).items():
+            gone = [
+                k for k, text in bucket.entries.items() if text[0] == GONE and entry_of(text).at_wall_s < before_wall_s
+            ]
+            for key in gone:
+                bucket.drop(key)
+            if gone:
+                changed[number] = bucket
+                count += len(gone)
+        if count:
+            self._put(FORGOTTEN, max(before_wall_s, self.forgotten_before_wall_s()))
+            self.save(changed)
+        return count
+
+    def forgotten_before_wall_s(self) -> float:
+        """What was deleted before this moment is forgotten here; seconds since 1970."""
+        return float(self._get(FORGOTTEN) or 0.0)
+
     def intend(self, intentions: Mapping[str, str]) -> None:
         """What is about to be taken, in place of what was before."""
-        with self.database.transaction() as connection:
-            this = (LEDGER.c.thing == self.thing, LEDGER.c.bucket == INTENTIONS)
-            if not connection.execute(update(LEDGER).where(*this).values(entries=_packed(intentions))).rowcount:
-                known = {"thing": self.thing, "bucket": INTENTIONS, "digest": EMPTY}
-                connection.execute(insert(LEDGER).values(**known, entries=_packed(intentions)))
+        self._put(INTENTIONS, intentions)
 
     def intentions(self) -> dict[str, str]:
         """What was about to be taken when the last round ended."""
-        query = select(LEDGER.c.entries).where(LEDGER.c.thing == self.thing, LEDGER.c.bucket == INTENTIONS)
+        return dict(self._get(INTENTIONS) or {})
+
+    def _put(self, bucket: int, value: Any) -> None:
+        with self.database.transaction() as connection:
+            this = (LEDGER.c.thing == self.thing, LEDGER.c.bucket == bucket)
+            if not connection.execute(update(LEDGER).where(*this).values(entries=_packed(value))).rowcount:
+                known = {"thing": self.thing, "bucket": bucket, "digest": EMPTY}
+                connection.execute(insert(LEDGER).values(**known, entries=_packed(value)))
+
+    def _get(self, bucket: int) -> Any:
+        query = select(LEDGER.c.entries).where(LEDGER.c.thing == self.thing, LEDGER.c.bucket == bucket)
         with self.database.transaction() as connection:
             packed = connection.scalar(query)
-        return dict(json.loads(packed)) if packed else {}
+        return json.loads(packed) if packed else None
 
 
 def _packed(value: Any) -> bytes:

@@ -15,8 +15,8 @@ from ftplugin.store.database import Database
 from .conflicts import ConflictStore, Lost, conflict_id
 from .files import FolderThing
 from .files_take import FileTaker
-from .ledger import BUCKETS, Bucket, Ledger, bucket_of, root_of
-from .merge import Verdict, entry_of, is_plainly_newer, judge
+from .ledger import BUCKETS, GONE, Bucket, Ledger, bucket_of, root_of
+from .merge import Verdict, entry_of, is_forgotten, judge, plainly_newer
 from .rows import RowThing, digest_of
 from .thing import ReplicationError, Wanted
 from .wire import KEYS_MAX, QUESTION_BYTES_MAX, ContentPeer
@@ -118,6 +118,7 @@ class Puller:
     def _through(self, thing: AnyThing, buckets: list[int], *, deleted: bool) -> list[int]:
         """Go through these buckets; those with something that is deleted there."""
         ledger, progress, with_gone = Ledger(self._database, thing.name), self.progress[thing.name], []
+        forgotten_s = ledger.forgotten_before_wall_s() if buckets else 0.0
         for page in _pages(buckets, BUCKETS_PAGE):
             left = list(page)
             while left and self._go_on():
@@ -127,10 +128,12 @@ class Puller:
                 if not asked:
                     raise ReplicationError(f"{thing.name}: the other server answers none of what was asked")
                 held = ledger.load(asked)
-                wanted, merged = self._judged(_entries(answer, set(asked)), held, progress, count=not deleted)
-                if any(not one.digest for one in wanted):
+                theirs = _entries(answer, set(asked))
+                wanted, merged = self._judged(theirs, held, progress, forgotten_s, count=not deleted)
+                there = [one for one in wanted if one.digest]
+                if len(there) < len(wanted):
                     with_gone += asked
-                self._take(thing, ledger, held, [one for one in wanted if bool(one.digest) != deleted], merged)
+                self._take(thing, ledger, held, [one for one in wanted if not one.digest] if deleted else there, merged)
                 left = rest
         if buckets:
             ledger.intend({})
@@ -141,6 +144,7 @@ class Puller:
         theirs: Mapping[int, dict[str, str]],
         held: dict[int, Bucket],
         progress: Progress,
+        forgotten_s: float,
         *,
         count: bool,
     ) -> tuple[list[Wanted], set[int]]:
@@ -155,20 +159,23 @@ class Puller:
                     continue
                 if bucket_of(key) != bucket:
                     raise ReplicationError(f"the other server's entry {key[:80]!r} is not of what was asked")
-                if text is not None and is_plainly_newer(text, their):
-                    wanted.append(Wanted(key, text, their, False, bucket))
+                if text is not None and (digest := plainly_newer(text, their, self._me)) is not None:
+                    wanted.append(Wanted(key, text, their, digest, False, bucket))
                     continue
                 own = entry_of(text) if text is not None else None
-                verdict, then = judge(own, entry_of(their))
+                told = entry_of(their)
+                verdict, then = judge(own, told)
                 if verdict in (Verdict.TAKE, Verdict.TAKE_CONFLICT) and then is not None:
-                    wanted.append(Wanted(key, text or "", then.text, verdict is Verdict.TAKE_CONFLICT, bucket))
+                    apart = own is not None and is_forgotten(own, told, self._me, forgotten_s)
+                    conflict = verdict is Verdict.TAKE_CONFLICT or apart
+                    wanted.append(Wanted(key, text or "", then.text, then.digest, conflict, bucket))
                 elif then is not None and then != own:
                     mine[key] = then.text
                     merged.add(bucket)
                 if count and verdict in (Verdict.KEEP, Verdict.KEEP_CONFLICT):
                     progress.ahead += 1
             if count:
-                progress.ahead += len(mine.keys() - entries.keys())
+                progress.ahead += sum(mine[key][0] != GONE for key in mine.keys() - entries.keys())
         if count:
             progress.behind += len(wanted)
         return wanted, merged
@@ -219,16 +226,21 @@ class Puller:
 
     def _texts(self, thing: RowThing, digests: dict[str, str]) -> dict[str, str]:
         """Those that came; one that was changed there meanwhile did not."""
-        answer = self._peer.ask("rows", thing=thing.name, wanted=digests).get("rows")
-        if not isinstance(answer, dict):
-            return {}
-        return {k: row for k, row in answer.items() if isinstance(row, str) and digests.get(k) == digest_of(row)}
+        head, data = self._peer.ask_bytes("rows", thing=thing.name, wanted=digests)
+        lines = str(data, "utf-8", "replace").split("\n")
+        if len(lines) != head.get("lines") or len(lines) > len(digests):
+            raise ReplicationError(f"{thing.name}: the other server's rows cannot be read")
+        texts = {key: row for key, row in zip(digests, lines) if row}
+        for key, row in texts.items():
+            if digests[key] != digest_of(row):
+                raise ReplicationError(f"{thing.name}: what came for {key[:80]} is not the row that was asked for")
+        return texts
 
     def _files(self, thing: FolderThing, held: dict[int, Bucket], page: Sequence[Wanted]) -> dict[str, Any]:
         extras = {one.key: held[one.bucket].extras.get(one.key) for one in page}
 
         def fetch(parts: list[list[Any]]) -> tuple[list[list[int]], memoryview]:
-            head, data = self._peer.blocks(thing=thing.name, parts=parts)
+            head, data = self._peer.ask_bytes("blocks", thing=thing.name, parts=parts)
             lengths = head.get("lengths")
             if not isinstance(lengths, list) or not all(isinstance(found, list) for found in lengths):
                 raise ReplicationError(f"{thing.name}: the other server's blocks cannot be read")

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from .files import FolderThing
 from .rows import EngineSource, RowThing, table_of
+from .untouched import Untouched
 
 AnyThing = RowThing | FolderThing
 
@@ -74,20 +75,26 @@ class Registry:
     def things(self, app: Flask) -> dict[str, AnyThing]:
         """Models in the order of their foreign keys, those that others refer to first; then folders."""
         rows: list[RowThing] = []
+        untouched: dict[Any, Untouched] = {}  # by engine, as far as it is known now
         folders: list[FolderThing] = []
         for spec in self._specs.values():
             if spec.path:
                 folders.append(FolderThing(spec.path, spec.exclude, spec.name))
             else:
-                rows.append(
-                    RowThing(spec.model, spec.engine or _flask_sqlalchemy(app, spec.model), spec.exclude, spec.name)
-                )
+                engine = spec.engine or _flask_sqlalchemy(app, spec.model)
+                shared = untouched.setdefault(spec.engine or _bind_key(spec.model), Untouched())
+                rows.append(RowThing(spec.model, engine, spec.exclude, spec.name, shared))
         order: dict[Any, int] = {}
         for metadata in {id(thing.source.metadata): thing.source.metadata for thing in rows}.values():
             order |= {table: n for n, table in enumerate(metadata.sorted_tables)}
         rows.sort(key=lambda thing: order[thing.source])
         things: list[AnyThing] = [*rows, *folders]
         return {thing.name: thing for thing in things}
+
+
+def _bind_key(model: Any) -> str | None:
+    found: str | None = table_of(model).metadata.info.get("bind_key")
+    return found
 
 
 def _none() -> Engine:
@@ -104,7 +111,7 @@ def _flask_sqlalchemy(app: Flask, model: Any) -> EngineSource:
                 "pass engine= to replicate(); without it the engine of Flask-SQLAlchemy is used, which is not here"
             )
         with app.app_context():
-            found: Engine = extension.engines[table_of(model).metadata.info.get("bind_key")]
+            found: Engine = extension.engines[_bind_key(model)]
         return found
 
     return engine

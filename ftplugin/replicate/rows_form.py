@@ -80,10 +80,10 @@ class RowForm:
 
     def key_values(self, key: str) -> list[Any]:
         """Raises ValueError."""
-        if self.plain_key >= 0 and key[1:-1].isdecimal() and key[0] + key[-1] == "[]":
+        if self.plain_key >= 0 and len(key) < 21 and key[1:-1].isdecimal() and key[0] + key[-1] == "[]":
             return [int(key[1:-1])]  # as most are
         values = _listed(key)
-        if len(values) != len(self.keys):
+        if len(values) != len(self.keys) or (self.stored and not all(map(_can_be_key, values))):
             raise ValueError(f"{key[:80]!r} is no key")
         if not self.back and "{" not in key:
             return values
@@ -109,6 +109,11 @@ class RowForm:
                         f"column {self.query.exported_columns.keys()[n]} cannot be read: {error}"
                     ) from None
         return values
+
+
+def _can_be_key(value: Any) -> bool:
+    """Whether SQLite could hold it: for a longer number its driver raises OverflowError, which is no error of databases."""
+    return -(2**63) <= value < 2**63 if isinstance(value, int) else not isinstance(value, list)
 
 
 def _listed(text_: str) -> list[Any]:

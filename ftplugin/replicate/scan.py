@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .ledger import BUCKETS, Bucket, Ledger, bucket_of
-from .merge import FIRST_ACTIVE, FIRST_STANDBY, Entry, edited_text, entry_of, scanned
+from .ledger import BUCKETS, GONE, Bucket, Ledger, bucket_of
+from .merge import FIRST_ACTIVE, FIRST_STANDBY, Entry, edited_text, entry_of, scanned, stamp_of
 from .thing import Known, Thing
 
 GONE_MIN, GONE_PART = 20, 0.5  # the brake: at least so many, and more than this part of what was there
@@ -54,6 +54,7 @@ def scan(thing: Thing, ledger: Ledger, me: str, *, active: bool, wall_s: float, 
     known_before = ledger.known()
     first = FIRST_STANDBY if known_before or not active else FIRST_ACTIVE
     sheet, seen, result = _Sheet(ledger), set(), Scan()
+    now = stamp_of(wall_s)
     entries, extras, intentions = sheet.known.entries, sheet.known.extras, sheet.intentions
     for key, digest, extra, at_wall_s in thing.found(sheet.known):
         seen.add(key)
@@ -64,7 +65,9 @@ def scan(thing: Thing, ledger: Ledger, me: str, *, active: bool, wall_s: float, 
             continue
         if text is not None and intended is None:
             result.edited += 1
-            sheet.at(key).put(key, edited_text(text, digest, me, wall_s if at_wall_s is None else at_wall_s), extra)
+            sheet.at(key).put(
+                key, edited_text(text, digest, me, now if at_wall_s is None else stamp_of(at_wall_s)), extra
+            )
             continue
         known = entry_of(text) if text is not None else None
         entry = scanned(known, intended, digest, me, wall_s if at_wall_s is None else at_wall_s, first)
@@ -76,6 +79,8 @@ def scan(thing: Thing, ledger: Ledger, me: str, *, active: bool, wall_s: float, 
     ledger.save(sheet.changed if known_before else sheet.changed or {0: sheet.buckets[0]})  # an empty one is known, too
     if intentions:
         ledger.intend({})
+    if not result.gone:
+        thing.looked()
     return result
 
 
@@ -84,7 +89,7 @@ def _missing(sheet: _Sheet, thing: Thing, seen: set[str], result: Scan, me: str,
     missing: list[tuple[str, Entry]] = [
         (key, entry_of(text))
         for key, text in sheet.known.entries.items()
-        if key not in seen and text[0] != " " and not thing.unseen(key)
+        if key not in seen and text[0] != GONE and not thing.unseen(key)
     ]
     if not gone and len(missing) >= GONE_MIN and len(missing) > GONE_PART * (len(missing) + result.total):
         result.gone = len(missing)

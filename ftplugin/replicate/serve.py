@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from .wire import KEYS_MAX
 
 ANSWER_CHARS_MAX = 2_000_000
 AT_ONCE = 256  # buckets read at once
+BLOCKS_MAX = 1 << 31  # of one file: where its last one begins is still a number for the operating system
 Things = Mapping[str, RowThing | FolderThing]
 
 
@@ -37,35 +39,45 @@ def tree(things: Things, database: Database, body: Mapping[str, Any]) -> dict[st
     return {"things": found}
 
 
-def entries(things: Things, database: Database, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of some buckets; ``left``: buckets for the next question. body: {thing, buckets}."""
+def entries(things: Things, database: Database, body: Mapping[str, Any]) -> str:
+    """The entries of some buckets, as JSON; ``left``: buckets for the next question. body: {thing, buckets}."""
     thing = _thing(things, body)
     buckets = body.get("buckets")
-    if not isinstance(buckets, list) or not all(isinstance(n, int) and 0 <= n < BUCKETS for n in buckets):
+    if not isinstance(buckets, list) or not all(type(n) is int and 0 <= n < BUCKETS for n in buckets):
         raise Wrong(f"buckets: must be a list of numbers from 0 to {BUCKETS - 1}")
-    found: dict[int, Any] = {}
+    found: dict[int, str] = {}
     ledger, size, at = Ledger(database, thing.name), 0, 0
     while at < len(buckets) and size < ANSWER_CHARS_MAX:
-        for bucket, held in ledger.load(buckets[at : at + AT_ONCE]).items():
-            found[bucket] = held.entries
-            size += 160 * len(held.entries)
+        some = ledger.entries_json(buckets[at : at + AT_ONCE])
+        found |= some
+        size += sum(map(len, some.values()))
         at += AT_ONCE
-    return {"entries": found, "left": buckets[at:]}
+    listed = ",".join(f'"{bucket}":{text}' for bucket, text in found.items())
+    return f'{{"entries":{{{listed}}},"left":{json.dumps(buckets[at:])}}}'
 
 
-def rows(things: Things, database: Database, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The text of rows that are here as the asker knows them, as many as fit. body: {thing, wanted: {key: digest}}."""
+def rows(things: Things, database: Database, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    """(head, lines): a line for each key asked for, in that order: its row, or nothing when it is not here as the asker knows it,
+    or does not fit any more. body: {thing, wanted: {key: digest}}.
+    """
     thing = _thing(things, body)
     if not isinstance(thing, RowThing):
         raise Wrong(f"thing: {thing.name} has no rows")
-    found: dict[str, str] = {}
+    wanted = _wanted(body)
+    found = thing.texts(wanted, ANSWER_CHARS_MAX)
+    lines = _fitting([found.get(key, "") for key in wanted])
+    return {"lines": len(lines)}, ["\n".join(lines).encode()]
+
+
+def _fitting(lines: list[str]) -> list[str]:
+    """Those from the beginning that fit into one answer, at least one that is not empty."""
     size = 0
-    for key, row_text in thing.texts(_wanted(body)).items():
-        if found and size + len(row_text) > ANSWER_CHARS_MAX:
-            break
-        found[key] = row_text
-        size += len(row_text)
-    return {"rows": found}
+    if sum(map(len, lines)) > ANSWER_CHARS_MAX:
+        for n, line in enumerate(lines):
+            if size and size + len(line) > ANSWER_CHARS_MAX:
+                return lines[:n]
+            size += len(line)
+    return lines
 
 
 def files(things: Things, database: Database, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +97,8 @@ def blocks(things: Things, database: Database, body: Mapping[str, Any]) -> tuple
 def _is_part(part: Any) -> bool:
     if not isinstance(part, list) or len(part) != 3 or not isinstance(part[2], list):
         return False
-    return isinstance(part[0], str) and isinstance(part[1], str) and all(type(n) is int and n >= 0 for n in part[2])
+    numbers = all(type(n) is int and 0 <= n < BLOCKS_MAX for n in part[2])
+    return isinstance(part[0], str) and isinstance(part[1], str) and numbers
 
 
 def _thing(things: Things, body: Mapping[str, Any]) -> RowThing | FolderThing:

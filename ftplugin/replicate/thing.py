@@ -25,18 +25,14 @@ class Found(NamedTuple):
 
 class Wanted(NamedTuple):
     """One key to be taken from the other node. own: the text of its entry here, "" for none. then: that it will have.
-    conflict: the own content is to be kept aside."""
+    digest: of the content it will have, "" when deleted. conflict: the own content is to be kept aside."""
 
     key: str
     own: str
     then: str
+    digest: str
     conflict: bool
-    bucket: int = 0
-
-    @property
-    def digest(self) -> str:
-        """Of the content it will have, "" when deleted."""
-        return self.then.partition(" ")[0]
+    bucket: int
 
     @property
     def own_digest(self) -> str:
@@ -73,6 +69,12 @@ class Thing(Protocol):
 
     def found(self, known: Known) -> Iterator[Found]:
         """Everything there is, in any order. Raises ReplicationError when it cannot be read."""
+
+    def looked(self) -> None:
+        """The ledger now holds exactly what ``found`` gave."""
+
+    def close(self) -> None:
+        """Nobody looks any more: let go of what is kept open."""
 
     def unseen(self, key: str) -> bool:
         """Whether the last look could not tell if this key is there: then it is no deletion."""

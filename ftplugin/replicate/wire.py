@@ -1,8 +1,8 @@
 """Questions for content to the other node's API, and how each is signed.
 
 A question is signed over a challenge that the other node gave and takes once, over its path and its body: it can be neither
-changed nor asked again by somebody else. The answer is signed over the question's nonce. Blocks of files are not signed
-themselves: they are checked against digests that are.
+changed nor asked again by somebody else. The answer is signed over the question's nonce. Rows and blocks of files are not signed
+themselves: they come behind a line that is, and are checked against digests that are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LIMIT_S = 20.0  # of one question; an answer has up to ANSWER_BYTES_MAX
 ANSWER_BYTES_MAX = 12_000_000
 QUESTION_BYTES_MAX = 2_000_000
 KEYS_MAX = 10_000  # in one question
-HEAD_BYTES_MAX = 200_000  # of the part before the blocks
+HEAD_BYTES_MAX = 200_000  # of the line before rows and blocks
+HEADED = ("rows", "blocks")  # what is answered so
 
 
 def make_once(keys: Any, sender: Designation, challenge: str, what: str, body: bytes) -> str:
@@ -68,9 +69,9 @@ class ContentPeer:
             raise ReplicationError("the other server's answer is no JSON object")
         return found
 
-    def blocks(self, **body: Any) -> tuple[dict[str, Any], memoryview]:
-        """(head, the blocks one behind the other). Raises ReplicationError."""
-        text, rest = self._asked("blocks", body)
+    def ask_bytes(self, what: str, **body: Any) -> tuple[dict[str, Any], memoryview]:
+        """(head, the bytes behind it), of "rows" and "blocks". Raises ReplicationError."""
+        text, rest = self._asked(what, body)
         return dict(json.loads(text)), rest
 
     def _asked(self, what: str, body: Mapping[str, Any]) -> tuple[str, memoryview]:
@@ -80,7 +81,7 @@ class ContentPeer:
             answer, nonce = self._post(what, raw, challenge or self._new_challenge())
             if answer.status != 403 or last:
                 break
-        return self._judged(answer, nonce, blocks=what == "blocks")
+        return self._judged(answer, nonce, headed=what in HEADED)
 
     def _me(self) -> Designation:
         me = self._ft.designation()
@@ -131,11 +132,11 @@ class ContentPeer:
             except protocol.ProtocolError:
                 self._challenge = ""  # asked for anew
 
-    def _judged(self, answer: Answer, nonce: str, *, blocks: bool) -> tuple[str, memoryview]:
+    def _judged(self, answer: Answer, nonce: str, *, headed: bool) -> tuple[str, memoryview]:
         peer, keys = self._me().other, self._ft.config.secret_keys
         self._keep_challenge(answer, nonce)
         body = memoryview(answer.body)
-        if blocks and answer.status == 200:
+        if headed and answer.status == 200:
             end = answer.body.find(b"\n", 0, HEAD_BYTES_MAX)
             text, rest = answer.body[: max(end, 0)].decode("utf-8", "replace"), body[end + 1 :]
         else:

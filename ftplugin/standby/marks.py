@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import quoteattr  # nosec B406 # writes XML, reads none
 
 from flask import Blueprint, Response, abort, current_app, request
 from werkzeug.exceptions import InternalServerError

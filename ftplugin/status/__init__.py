@@ -6,13 +6,12 @@ has not ticked for 2 T, or Redis does not answer, the document says so in ``prob
 
 from .document import DOCUMENTS, look, status_of
 from .orders import new_order, order_problem
-from .servers import ACTIVE, ERROR, SKEW_WARNING_S, STANDBY
+from .servers import ACTIVE, ERROR, STANDBY
 
 __all__ = [
     "ACTIVE",
     "DOCUMENTS",
     "ERROR",
-    "SKEW_WARNING_S",
     "STANDBY",
     "look",
     "new_order",

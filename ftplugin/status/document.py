@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
+from ftplugin.core.skew import skew_level
 from ftplugin.core.terms import Designation
 from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_s, worst_failover_s
 from ftplugin.health import reading
@@ -73,11 +74,12 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "witness": settings.witness,
         "lan": cards.lan(view.get("lan")),
         "clock_warning": "" if problem else cards.clock_warning(mapping(view.get("peer")).get("skew_s")),
+        "clock_level": "" if problem else str(skew_level(number(mapping(view.get("peer")).get("skew_s")))),
         "epoch": record.epoch,
         "seen_epoch": record.seen_epoch,
         "lease_left_s": left_s,
         "services": documents["services"],
-        "running_switch": _running(documents["switch"], boot_id, now_s, expected["of"]),
+        "running_switch": _running(documents["switch"], boot_id, now_s, ft.clock.wall_s(), expected["of"]),
         "failed_attempt": _failed(documents["switch"], boot_id),
         "refused_order": documents["manual"] if documents["manual"].get("outcome") == "refused" else {},
         "last_switch": last[0] if last else {},
@@ -231,11 +233,14 @@ def _dual_owners(found: list[dict[str, Any]], services: Mapping[str, Any]) -> li
 
 
 def _running(
-    document: Mapping[str, Any], boot_id: str, now_s: float, expected: Mapping[str, float | None]
+    document: Mapping[str, Any], boot_id: str, now_s: float, wall_s: float, expected: Mapping[str, float | None]
 ) -> Mapping[str, Any]:
     if not document or document.get("outcome") != "running" or document.get("boot_id", boot_id) != boot_id:
         return {}
-    return {**document, **starts.running_step(document, now_s, expected)}
+    began_s = number(document.get("began_s"))
+    running_s = None if began_s is None else max(0.0, now_s - began_s)
+    since = {} if running_s is None else {"running_s": running_s, "since_wall_s": wall_s - running_s}
+    return {**document, **starts.running_step(document, now_s, expected), **since}
 
 
 def _failed(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:

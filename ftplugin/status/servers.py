@@ -7,6 +7,7 @@ from typing import Any
 
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
+from ftplugin.core.skew import skew_level
 from ftplugin.core.terms import Designation, Phase, Role
 from ftplugin.said import Said
 from ftplugin.store.runtime import Snapshot
@@ -18,7 +19,6 @@ from .plain import count, mapping, number, sequence, text, words
 ACTIVE, STANDBY, ERROR = "Active (Primary)", "Standby (Backup)", "Error"
 LABELS = {Designation.SERVER1: "Server #1", Designation.SERVER2: "Server #2"}
 VIP_TEXTS = {"self": "this server", "peer": "the other server", "both": "both servers", "nobody": "nobody"}
-SKEW_WARNING_S = 1.0  # half a round trip of 1000 ms cannot be told from skew
 JUST_STARTED, NOT_TICKED = Said("has just started, no role decided yet"), Said("its agent has not ticked lately")
 
 
@@ -188,7 +188,7 @@ def service_list(services: object, now_s: float | None = None) -> list[dict[str,
 
 def clock_warning(skew_s: object) -> str:
     """I-H: skew warns, never refuses. ``skew_s``: how far the other server's clock is ahead, as last heard."""
-    if not isinstance(skew_s, (int, float)) or abs(skew_s) <= SKEW_WARNING_S:
+    if not isinstance(skew_s, (int, float)) or not skew_level(skew_s):
         return ""
     seconds = f"{abs(skew_s):.0f}"
     if skew_s > 0:

@@ -1,7 +1,8 @@
 """Which settings a document was made from: so that an edit which the other server never knew is not lost without a trace.
 
 A revision is known by its number, the moment and the server of its saving, which travel with it. A document names those that
-it was saved upon. Who takes it and finds the own newest revision not among them had edited apart: that one is a conflict.
+it was saved upon. Who takes it and finds the own newest revision not among them had edited apart: that one is a conflict, unless
+all that was entered here stands in what is taken, as when both servers were given the two addresses.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from ftplugin.core.settings import NAMES, Settings, parse
 from ftplugin.replicate.conflicts import SETTINGS as SUBJECT
 from ftplugin.replicate.conflicts import Lost, conflict_id
 
@@ -42,15 +44,34 @@ def _name(revision: int, saved_wall_s: float, origin: str) -> list[Any]:
     return [revision, round(saved_wall_s * 1000), origin]
 
 
-def replaced(row: Row[Any], document: Mapping[str, Any]) -> bool:
-    """Whether taking ``document`` loses what was saved here as ``row``. The sender of an older version names no ancestors:
-    then two edits under one number are all that can be told."""
+def replaced(connection: Connection, row: Row[Any], document: Mapping[str, Any], taken: Settings) -> bool:
+    """Whether taking ``document``, which says ``taken``, loses what was saved here as ``row``. The sender of an older version
+    names no ancestors: then two edits under one number are all that can be told."""
     known = document.get("ancestors")
     if not isinstance(known, list):
-        return bool(row.revision == document["revision"])
+        return bool(row.revision == document["revision"]) and _values(row) != taken.to_json()
     if row.acknowledged and row.revision < document["revision"]:
         return False  # the other server had it
-    return _name(row.revision, row.saved_wall_s, row.origin) not in known
+    if _name(row.revision, row.saved_wall_s, row.origin) in known:
+        return False
+    base, own, there = _shared(connection, row.revision, known), _values(row), taken.to_json()
+    return any(own[name] != there[name] and (base is None or own[name] != base[name]) for name in NAMES)
+
+
+def _shared(connection: Connection, below: int, known: list[Any]) -> dict[str, Any] | None:
+    """The last settings before revision ``below`` that both servers had: the defaults when there were none, None when it cannot
+    be told any more."""
+    query = select(SETTINGS).where(SETTINGS.c.revision < below).order_by(SETTINGS.c.revision.desc())
+    rows = connection.execute(query.limit(ANCESTORS_MAX)).all()
+    for row in rows:
+        if row.acknowledged or _name(row.revision, row.saved_wall_s, row.origin) in known:
+            return _values(row)
+    first = rows[-1].revision if rows else below
+    return Settings().to_json() if first == 1 else None
+
+
+def _values(row: Row[Any]) -> dict[str, Any]:
+    return parse({name: value for name, value in row._mapping["values"].items() if name in NAMES}).to_json()
 
 
 def lost_settings(row: Row[Any], document: Mapping[str, Any], kept_on: str, now_wall_s: float) -> Lost:

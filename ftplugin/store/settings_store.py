@@ -230,13 +230,9 @@ class SettingsStore:
         event and refused.
         """
         try:
-            revision, saved_s = int(document["revision"]), float(document["saved_at"])
-            if not (0 <= revision <= REVISION_MAX and math.isfinite(saved_s)):
-                raise ValueError(f"revision {revision} of {saved_s}")
-            known = {name: value for name, value in dict(document["values"]).items() if name in NAMES}
-            settings = parse(known)
+            revision, saved_s, settings = read_document(document)
             origin, actor = str(document.get("origin", "")), str(document.get("actor", ""))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except ValueError as error:
             self.database.record_event("settings_unreadable", {"error": str(error)[:500]})
             return False
         try:
@@ -245,7 +241,7 @@ class SettingsStore:
                 if row is not None and not _newer(revision, saved_s, origin, row):
                     return False
                 if row is not None:
-                    if replaced(row, document):
+                    if replaced(connection, row, document, settings):
                         note(connection, [lost_settings(row, document, self._me(row), self._wall_s())])
                     connection.execute(delete(SETTINGS).where(SETTINGS.c.revision == revision))
                 connection.execute(
@@ -329,6 +325,20 @@ class SettingsStore:
                 document={**as_document(row), "ancestors": ancestors(connection, row.revision)},
                 acknowledged=bool(row.acknowledged),
             )
+
+
+def read_document(document: Mapping[str, Any]) -> tuple[int, float, Settings]:
+    """(revision, moment of saving in seconds since 1970, settings) of the peer's document. Raises ValueError."""
+    try:
+        revision, saved_s = int(document["revision"]), float(document["saved_at"])
+        if not (0 <= revision <= REVISION_MAX and math.isfinite(saved_s)):
+            raise ValueError(f"revision {revision:.9g} of {saved_s}")
+        values = {name: value for name, value in dict(document["values"]).items() if name in NAMES}
+        if not {"server1_address", "server2_address"} <= values.keys():  # half a document would leave no way back
+            raise ValueError("the addresses of the two servers are missing")
+        return revision, saved_s, parse(values)
+    except (KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
 def _text_problem(name: str, raw: Any) -> Problem | None:

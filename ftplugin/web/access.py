@@ -20,6 +20,8 @@ from .i18n import N_, translate
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 View = Callable[..., Any]
+SENT_FROM = "Sec-Fetch-Site"  # what a browser says of a request, and no page can change
+ELSEWHERE = ("cross-site", "same-site")
 REFUSALS = {
     "view": N_("You may not look at the Hot Standby pages."),
     "operate": N_("You may not switch, pause or drain servers."),
@@ -46,6 +48,8 @@ def guarded(permission: str, view: View) -> View:
         answer = allowed(portal(), permission)
         if answer is not True:
             return answer
+        if request.method != "GET" and request.headers.get(SENT_FROM) in ELSEWHERE:  # whatever its token says
+            abort(403, translate("This form was sent by another site. Nothing was done."))
         if not current_app.secret_key:
             current_app.logger.error("ftplugin: the admin page needs SECRET_KEY in the portal's configuration")
             abort(500)

@@ -21,6 +21,7 @@ PAGES = (  # of the navigation: endpoint, text
     ("history", N_("History")),
     ("log", N_("Logs")),
     ("balancer", N_("Balancer")),
+    ("alerts", N_("Alerts")),
     ("rules", N_("Rules")),
     ("licence", N_("Licence")),
 )
@@ -29,6 +30,7 @@ PAGES = (  # of the navigation: endpoint, text
 def make_blueprint() -> Blueprint:
     """The blueprint ``ft_admin``, below ``<prefix>/admin``."""
     from . import (
+        alerts_page,
         balancer_page,
         history_page,
         licence_page,
@@ -57,6 +59,7 @@ def make_blueprint() -> Blueprint:
         *logs.ROUTES,
         *licence_page.ROUTES,
         *balancer_page.ROUTES,
+        *alerts_page.ROUTES,
     )
     for route in routes:
         view = guarded(route.permission, route.view)

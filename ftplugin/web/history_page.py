@@ -37,6 +37,8 @@ KINDS = {
     "lease lost": N_("Lease lost"),
     "freeze": N_("Freeze"),
     "clock step": N_("Clock step"),
+    "clock skew": N_("Clocks far apart"),
+    "clock skew over": N_("Clocks far apart: over"),
     "two owners": N_("Two owners"),
     "two owners over": N_("Two owners: over"),
 }

@@ -232,9 +232,10 @@ def _json(text: str, status: int) -> Response:
 
 
 def _answer(
-    ft: Portal, asked: tuple[Designation, Designation, str] | None, body: Mapping[str, Any], status: int = 200
+    ft: Portal, asked: tuple[Designation, Designation, str] | None, body: Mapping[str, Any] | str, status: int = 200
 ) -> Response:
-    text = json.dumps(body, separators=(",", ":"), default=str)
+    """body: an object, or one that is JSON already."""
+    text = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"), default=str)
     response = _json(text, status)
     if asked is not None:
         designation, asker, nonce = asked

@@ -13,6 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from ftplugin.extension import SOURCE, Portal, portal
+from ftplugin.local_programs import with_own_keys
 from ftplugin.pairing.files import SecretFileError
 
 KEY_COMMANDS = ("keys", "key_new", "key_sign", "key_drop", "key_revoke")  # of ``pairing.rotation``
@@ -78,7 +79,13 @@ def key_command(ft: Portal, name: str, body: Mapping[str, Any]) -> dict[str, Any
     from ftplugin.pairing.rotation import asked
 
     try:
-        answer = asked(ft.config.secrets.keys_file, name, body, lambda text: ft.report.line(SOURCE, text))
+        answer = asked(
+            ft.config.secrets.keys_file,
+            name,
+            body,
+            lambda text: ft.report.line(SOURCE, text),
+            lambda: with_own_keys(ft.config.instance_dir),
+        )
     except (SecretFileError, OSError) as error:
         ft.report.line(SOURCE, f"{name} failed: {error}")
         return {"taken": False, "error": "this server cannot write its file of keys; its log says why"}

@@ -16,6 +16,7 @@ from ftplugin.replicate.serve import QUESTIONS, Wrong
 from ftplugin.replicate.thing import ReplicationError
 from ftplugin.replicate.wire import ONCE_HEADER, QUESTION_BYTES_MAX, read_once
 from ftplugin.store.database import DatabaseUnreachable
+from ftplugin.store.settings_store import read_document
 
 from .monitor import read_ask
 
@@ -57,7 +58,7 @@ def content(what: str) -> Response:
         return _answer(ft, asked, _problem("unreadable", str(error)), STATUS["unreadable"])
     except (ReplicationError, DatabaseUnreachable, SQLAlchemyError, OSError) as error:
         return _answer(ft, asked, _problem("unavailable", str(error).splitlines()[0]), STATUS["unavailable"])
-    if isinstance(found, dict):
+    if isinstance(found, (dict, str)):
         return _answer(ft, asked, found)
     head, blocks = found
     response = _answer(ft, asked, head)
@@ -70,11 +71,10 @@ def content(what: str) -> Response:
 
 def take_settings(ft: Portal, body: Mapping[str, Any]) -> dict[str, Any]:
     """Settings just saved on the other server. ``newer``: those here are, and it should ask for them."""
-    revision, saved_s = body.get("revision"), body.get("saved_at")
-    if not isinstance(revision, int) or isinstance(revision, bool) or not isinstance(saved_s, (int, float)):
-        raise protocol.ProtocolError("unreadable", "settings need a revision and the time of saving")
-    if not isinstance(body.get("values"), Mapping):
-        raise protocol.ProtocolError("unreadable", "settings need values")
+    try:
+        revision, saved_s, _ = read_document(body)
+    except ValueError as error:
+        raise protocol.ProtocolError("unreadable", f"settings cannot be read: {str(error)[:300]}") from None
     if ft.settings.adopt(body):
         ft.report.line(
             "settings", f"revision {revision} of {body.get('actor') or 'nobody named'} taken from the other server"

@@ -1,4 +1,7 @@
-"""The status page with a peer that lives and with one that swallows everything: it reads the store, so it costs the same."""
+"""The status page with a peer that lives and with one that swallows everything: it reads the store, so it costs the same.
+
+And ``/metrics`` beside it, which reads the same store.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +29,32 @@ BLOCKS, REQUESTS = 8, 12  # a run: the two peers take turns in blocks, so that w
 RATIO_MAX = 1.2
 UPDATE_BYTES_MAX = 5_000.0
 STATUS = "/ft/admin/status"
+METRICS, METRICS_RATIO_MAX = "/ft/metrics", 1.0
 STATES = ("live", "black hole")
 
 
 def measure(options: Options) -> Section:
     medians: dict[str, list[float]] = {state: [] for state in STATES}
     sizes: list[float] = []
+    scrapes: list[float] = []
     with alone(1.0, 1.0, 3) as node:
         client = _page(node)
         address = _peer_of(client)
         for run in range(options.runs + 1):  # the first round warms up and does not count
-            times_ms: dict[str, list[float]] = {state: [] for state in STATES}
+            times_ms: dict[str, list[float]] = {state: [] for state in (*STATES, METRICS)}
             for block in range(BLOCKS):
                 for state in STATES[:: 1 if block % 2 else -1]:
                     with _peer(state, *address):
                         took_ms, size = _ask(node, client, state)
                     times_ms[state] += took_ms
+                times_ms[METRICS] += _ask(node, client, "live", METRICS)[0]
             if run:
                 sizes.append(size)
+                scrapes.append(statistics.median(times_ms[METRICS]))
                 for state in STATES:
                     medians[state].append(statistics.median(times_ms[state]))
                 options.say("   ".join(f"{state} {medians[state][-1]:.2f} ms" for state in STATES))
+    of_page = tuple(scrape / live for scrape, live in zip(scrapes, medians["live"], strict=True))
     ratios = tuple(hole / live for live, hole in zip(medians["live"], medians["black hole"], strict=True))
     return Section(
         title="Status page",
@@ -54,13 +62,16 @@ def measure(options: Options) -> Section:
             f"`GET {STATUS}` in the portal's own process, {BLOCKS * REQUESTS} requests a run and peer in turns of "
             f"{REQUESTS}, gzip accepted, with a Redis and a database of its own. The live peer listens at its address "
             "and told its status a moment ago; the other one has a listener whose queue is full, so that each packet to it "
-            "is swallowed, and the agent's documents say so.",
+            "is swallowed, and the agent's documents say so. "
+            f"`GET {METRICS}` is asked in turns with both, in the state of the live peer.",
         ),
         figures=(
             Figure(name="live peer: median", unit="ms", values=tuple(medians["live"])),
             Figure(name="black-holed peer: median", unit="ms", values=tuple(medians["black hole"])),
             Figure(name="black hole ÷ live", unit="", values=ratios, bound=RATIO_MAX),
             Figure(name="live update on the wire", unit="bytes", values=tuple(sizes), bound=UPDATE_BYTES_MAX, digits=0),
+            Figure(name="metrics: median", unit="ms", values=tuple(scrapes)),
+            Figure(name="metrics ÷ live page", unit="", values=of_page, bound=METRICS_RATIO_MAX),
         ),
     )
 
@@ -77,6 +88,7 @@ def _page(node: Alone) -> FlaskClient:
         FT_DATABASE_URL=config.database_url,
         FT_INSTANCE_DIR=str(config.instance_dir),
         FT_SECRET_KEYS=list(config.secret_keys),
+        FT_METRICS_ALLOW=["127.0.0.1"],
     )
     FaultTolerance(app, authorize=lambda permission: True)
     return app.test_client()
@@ -116,16 +128,16 @@ def _peer(state: str, host: str, port: int) -> Iterator[None]:
         yield
 
 
-def _ask(node: Alone, client: FlaskClient, state: str) -> tuple[list[float], float]:
+def _ask(node: Alone, client: FlaskClient, state: str, path: str = STATUS) -> tuple[list[float], float]:
     """(milliseconds of each request, bytes of the last answer with its headers)."""
     times_ms, answer = [], None
     for _ in range(REQUESTS):
         _publish(node, client, state)
         start_s = time.perf_counter()
-        answer = client.get(STATUS, headers={"Accept-Encoding": "gzip"})
+        answer = client.get(path, headers={"Accept-Encoding": "gzip"})
         times_ms.append(1000 * (time.perf_counter() - start_s))
         if answer.status_code != 200:
-            raise BenchError(f"{STATUS} answered {answer.status_code}")
+            raise BenchError(f"{path} answered {answer.status_code}")
     assert answer is not None
     return times_ms, float(len(answer.data) + sum(len(f"{name}: {value}\r\n") for name, value in answer.headers))
 

@@ -54,12 +54,11 @@ def _changes(t: Ticks) -> dict[D, tuple[str, dict[str, Any]]]:
         D.LAN_DOWN: ("S0" if t.role is S else "C4", {"lan": LAN_DOWN, "peer": t.good(S, clear=False)}),
         D.PEER_SILENT: ("F1" if t.role is S else "C3", {"peer": t.silent()}),
         D.PEER_ACTIVE: ("S0" if t.role is S else "C1", {"peer": t.good(A)}),
-        D.STEADY: ("S0", {"peer": t.good(S, clear=False)}),
+        D.STEADY: ("S0", {"peer": t.good(S), "votes": t.votes_of_peer(now)}),
+        D.PEER_STUCK: ("F1", {"peer": t.good(S, clear=False), "can_fence": True}),
     }
     if t.role is S:
-        common[D.STEADY] = ("S0", {"peer": t.good(S), "votes": t.votes_of_peer(now)})
         return common | {
-            D.PEER_STUCK: ("F1", {"peer": t.good(S, clear=False), "can_fence": True}),
             D.PEER_GAVE_UP: ("H1", {"peer": gave_up(t)}),
             D.NOBODY_ACTIVE: ("F1", {"peer": t.good(S)}),
             D.VIP_HERE: ("F2", {"peer": t.good(A), "vip": t.vip(SELF)}),

@@ -21,7 +21,9 @@ def test_i1_demotes_when_the_lan_was_not_seen_for_the_lease(me: Designation) -> 
     assert decide(late, t.settings, Memory()).actions == (Action.DEMOTE, Action.INVITE_PEER)
 
 
-@pytest.mark.parametrize("age_s", [0.0, 1.0, 1.01], ids=["just now", "T ago", "a moment more than T, in the same phase"])
+@pytest.mark.parametrize(
+    "age_s", [0.0, 1.0, 1.01], ids=["just now", "T ago", "a moment more than T, in the same phase"]
+)
 def test_i1_a_peer_that_signs_standby_and_heard_you_keeps_the_node_active(age_s: float) -> None:
     t = Ticks(S1, A)
     start = t.now_s

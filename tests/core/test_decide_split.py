@@ -106,3 +106,22 @@ def test_x1_a_peer_whose_lease_is_over_is_no_split() -> None:
 def test_x1_a_peer_heard_through_the_vip_counts() -> None:
     t = Ticks(S2, A, vip_on())
     assert t.tick(peer=t.silent(), vip=t.vip(PEER, state(S1, A, stance=SplitStance.STAY))).actions == (Action.DEMOTE,)
+
+
+def survivors(ticks: tuple[tuple[Designation, VipDestination, bool], ...]) -> set[Designation]:
+    """Who is still active after these ticks. Each hears the other's last word or, when it comes late, the one before."""
+    said: dict[Designation, list[SplitStance]] = {S1: [SplitStance.NONE], S2: [SplitStance.NONE]}
+    heard, active = {S1: 0, S2: 0}, {S1, S2}
+    for me, where, late in ticks:
+        if me in active:
+            heard[me] = max(heard[me], len(said[me.other]) - 1 - late)
+            t = Ticks(me, A, vip_on())
+            decision = t.tick(peer=t.good(A, stance=said[me.other][heard[me]]), vip=t.vip(where), stance=said[me][-1])
+            said[me].append(decision.stance)
+            active -= {me} if Action.DEMOTE in decision.actions else set()
+    return active
+
+
+def test_x1_wherever_the_vip_leads_from_tick_to_tick_never_both_yield() -> None:
+    stories = product(product((S1, S2), (SELF, PEER), (False, True)), repeat=4)
+    assert [story for story in stories if not survivors(story)] == []

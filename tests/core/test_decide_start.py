@@ -48,6 +48,30 @@ def test_c2_is_not_taken_while_a_voter_shows_the_lease_of_the_other_node() -> No
     assert decision.diagnosis is D.STEADY and decision.actions == ()
 
 
+@BOTH
+def test_beside_a_server_that_did_not_stop_everything_it_says_what_to_do_and_starts_nothing(me: Designation) -> None:
+    t = Ticks(me, U)
+    decision = t.ticks(30, peer=lambda: t.good(S, clear=False))
+    assert decision.diagnosis is D.PEER_STUCK and (decision.rule, vetoes(decision)) == ("F1", {"fence"})
+    assert f"switch {me.other} off and force the takeover" in decision.sentence
+
+
+@BOTH
+def test_with_a_fence_command_it_may_be_used_after_three_times_n_ticks_as_by_a_standby_server(me: Designation) -> None:
+    t = Ticks(me, U)
+    held = [t.tick(peer=lambda: t.good(S, clear=False), can_fence=True) for _ in range(3 * N - 1)]
+    assert {acted(d) for d in held} == {""}
+    last = t.tick(peer=lambda: t.good(S, clear=False), can_fence=True)
+    assert (acted(last), last.actions) == ("F1", (Action.PROMOTE_CONFIRMED,))
+
+
+@BOTH
+def test_one_that_boots_as_well_is_not_called_stuck_before_it_had_its_time(me: Designation) -> None:
+    t = Ticks(me, U)
+    assert "switch" not in t.ticks(3 * N - 1, peer=lambda: t.good(U, clear=False)).sentence
+    assert f"switch {me.other} off" in t.tick(peer=lambda: t.good(U, clear=False)).sentence
+
+
 def test_c3_server1_promotes_after_n_silent_ticks_server2_after_n_more() -> None:
     assert [ticks_until(Ticks(me, U), "C3") for me in (S1, S2)] == [N, 2 * N]
 

@@ -10,7 +10,7 @@ import pytest
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.policy import Action
 from ftplugin.core.terms import Designation, ProbeCause, ServiceState
-from ftplugin.core.view import ServiceReading
+from ftplugin.core.view import Probe, ServiceReading
 
 from .cases import gave_up
 from .ticks import BOTH, LAN_DOWN, PAUSE, A, S, S1, S2, Ticks, acted, settings, vetoes
@@ -121,8 +121,43 @@ def test_with_the_application_error_setting_a_service_given_up_on_both_makes_no_
     decision = t.ticks(9, peer=lambda: replace(bad, started_s=t.now_s - 0.1, ended_s=t.now_s), given_up=("cti",))
     assert decision.rule == "F1" and vetoes(decision) == {"given up"}
     assert "cti was given up on both servers" in decision.sentence
-    other = t.ticks(9, peer=lambda: replace(bad, started_s=t.now_s - 0.1, ended_s=t.now_s), given_up=("scheduler",))
-    assert acted(other) == "F1", "another service here is no reason to leave nobody working"
+
+
+def bad_body(t: Ticks, *names: str) -> Probe:
+    return replace(gave_up(t, *names), cause=ProbeCause.BODY, started_s=t.now_s - 0.1, ended_s=t.now_s)
+
+
+@pytest.mark.parametrize("rule", ["H1", "F1"])
+@pytest.mark.parametrize(
+    ("here", "there", "why"),
+    [
+        ((), ("cti",), ""),
+        (("scheduler",), ("scheduler", "cti"), ""),
+        (("cti",), ("cti",), "cti was given up on both servers"),
+        (("cti", "scheduler"), ("cti",), "scheduler was given up on this server"),
+        (("scheduler",), ("cti",), "scheduler was given up on this server"),
+    ],
+    ids=str,
+)
+def test_a_switch_for_services_goes_only_to_a_server_that_is_better_off_and_so_never_back(
+    rule: str, here: tuple[str, ...], there: tuple[str, ...], why: str
+) -> None:
+    """Of two servers that each have given up another service, neither is better: the role would move to and fro."""
+    t = Ticks(S2, S, settings(application_error=rule == "F1"))
+    peer = (lambda: bad_body(t, *there)) if rule == "F1" else (lambda: gave_up(t, *there))
+    decision = t.ticks(9, peer=peer, given_up=here)
+    assert decision.rule == rule and (acted(decision) == rule) is not bool(why)
+    assert vetoes(decision) == ({"given up"} if why else set()) and why in decision.sentence
+    if here and not why:  # it has moved
+        back = Ticks(S1, S, settings(application_error=rule == "F1"))
+        peer = (lambda: bad_body(back, *here)) if rule == "F1" else (lambda: gave_up(back, *here))
+        assert acted(back.ticks(9, peer=peer, given_up=there)) == "", "it would move back"
+
+
+def test_a_body_that_is_bad_for_another_cause_is_a_reason_though_a_service_was_given_up_here() -> None:
+    t = Ticks(S2, S, settings(application_error=True))
+    bad = replace(t.good(A, healthy=False), cause=ProbeCause.BODY)
+    assert acted(t.ticks(9, peer=lambda: replace(bad, ended_s=t.now_s), given_up=("cti",))) == "F1"
 
 
 # --- what the active node says ------------------------------------------------------------------------------------
@@ -139,6 +174,7 @@ def said(**changes: object) -> str:
     [
         ({}, "the other server may take over, once for this fault"),
         ({"given_up": ("cti",)}, "not handed over: the other server has given it up too"),
+        ({"given_up": ("scheduler",)}, "not handed over: the other server has given up scheduler"),
         ({"healthy": False}, "not handed over: the other server is not healthy"),
         ({"eligible": False}, "not handed over: the other server is drained"),
     ],

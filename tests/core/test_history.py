@@ -192,11 +192,11 @@ def test_what_failed_on_either_node_is_failed() -> None:
 
 def test_evidence_is_counted_by_cause_and_begins_the_story() -> None:
     facts = {"switch_id": "id-40", "bad_streak": 5, "first_bad_age_s": 30.0, "vip": "nobody", "lan": "up"}
-    causes = {"causes": {"timeout": 3, "connection refused": 2}}
+    causes = {"causes": {"timeout": 3, "connection error (connection refused)": 2}}
     own = part("server2", [switch(40)], [event(1, 39, "evidence", **facts, **causes)])
     one = only(incidents_of(own, None, None))
     assert export.evidence_text(one.events[0]) == (
-        "5 bad heartbeats: timeout x3, connection refused x2; VIP: nobody; LAN: up"
+        "5 bad heartbeats: timeout x3, connection error (connection refused) x2; VIP: nobody; LAN: up"
     )
     assert one.started_s == pytest.approx(T + 9)
 

@@ -20,9 +20,10 @@ from ftplugin.replicate.merge import (
     edited,
     edited_text,
     entry_of,
-    is_plainly_newer,
+    plainly_newer,
     judge,
     scanned,
+    stamp_of,
 )
 
 KEYS = ("a", "b")
@@ -39,6 +40,11 @@ class Node:
     intended: dict[str, Entry] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     clock_s: float = 0.0
+    forgot: int = 0  # when; what was told before is not heard any more: a node forgets between two rounds
+
+    @property
+    def live(self) -> dict[str, Entry]:
+        return {key: entry for key, entry in self.entries.items() if entry.digest}
 
     def look(self, first: int = 1) -> None:
         for key in KEYS:
@@ -125,17 +131,28 @@ class Machine(RuleBasedStateMachine):
         self.nodes[name].look()
 
     @rule(target=messages, name=st.sampled_from(NODES))
-    def tell(self, name: str) -> tuple[str, dict[str, Entry]]:
+    def tell(self, name: str) -> tuple[str, dict[str, Entry], int]:
         """What the other node may hear now, later, or twice."""
-        return name, dict(self.nodes[name].entries)
+        return name, dict(self.nodes[name].entries), self.count
+
+    @rule(name=st.sampled_from(NODES))
+    def forget(self, name: str) -> None:
+        """What is deleted, when both hold the same; each at its own time."""
+        one, two = self.nodes.values()
+        if {key: entry[:3] for key, entry in one.live.items()} == {key: entry[:3] for key, entry in two.live.items()}:
+            self.count += 1
+            self.nodes[name].entries = self.nodes[name].live
+            self.nodes[name].forgot = self.count
 
     @rule(message=messages, crash=st.sampled_from(["", "", "intended", "content"]))
-    def hear(self, message: tuple[str, dict[str, Entry]], crash: str) -> None:
+    def hear(self, message: tuple[str, dict[str, Entry], int], crash: str) -> None:
         """Entries may be old, but content is asked for now and has to fit: what changed since then does not come."""
-        sender, entries = message
+        sender, entries, at = message
         there = self.nodes[sender].content
         fresh = {key: entry for key, entry in entries.items() if not entry.digest or there.get(key, "") == entry.digest}
         node = self.nodes[NODES[1 - NODES.index(sender)]]
+        if at < node.forgot:
+            return
         node.pull(fresh, crash)
         if crash:
             node.look()  # as at its next start
@@ -143,7 +160,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NODES))
     def exchange(self, name: str) -> None:
         other = self.nodes[NODES[1 - NODES.index(name)]]
-        self.hear((other.name, dict(other.entries)), "")
+        self.hear((other.name, dict(other.entries), self.count), "")
 
     @invariant()
     def no_edit_without_a_trace(self) -> None:
@@ -158,7 +175,7 @@ class Machine(RuleBasedStateMachine):
             two.pull(dict(one.entries))
             one.pull(dict(two.entries))
         assert {k: v for k, v in one.content.items() if v} == {k: v for k, v in two.content.items() if v}
-        counters = [{key: entry[:3] for key, entry in node.entries.items() if entry.digest} for node in (one, two)]
+        counters = [{key: entry[:3] for key, entry in node.live.items()} for node in (one, two)]
         assert counters[0] == counters[1], "or their digests would differ for ever"
 
 
@@ -176,6 +193,7 @@ def entry(digest: str, one: int, two: int, at_wall_s: float = 0.0, origin: str =
     ("own", "theirs", "verdict"),
     [
         (None, entry("x", 1, 0), Verdict.TAKE),
+        (None, entry("", 5, 0), Verdict.SAME),  # deleted there, never known or forgotten here
         (entry("x", 1, 0), None, Verdict.KEEP),
         (entry("x", 1, 0), entry("y", 2, 0), Verdict.TAKE),
         (entry("x", 2, 1), entry("y", 2, 0), Verdict.KEEP),
@@ -227,9 +245,9 @@ ENTRIES = st.builds(
 @given(ENTRIES, ENTRIES)
 def test_what_is_told_from_texts_alone_is_what_the_entries_say(own: Entry, theirs: Entry) -> None:
     assert entry_of(own.text) == own
-    assert is_plainly_newer(own.text, theirs.text) == (judge(own, theirs)[0] is Verdict.TAKE)
+    assert plainly_newer(own.text, theirs.text) == (theirs.digest if judge(own, theirs)[0] is Verdict.TAKE else None)
     for me in NODES:
-        assert entry_of(edited_text(own.text, "0c", me, 1.25)) == edited(own, "0c", me, 1.25)
+        assert entry_of(edited_text(own.text, "0c", me, stamp_of(1.25))) == edited(own, "0c", me, 1.25)
 
 
 def test_at_the_first_meeting_the_active_node_wins() -> None:

@@ -26,9 +26,18 @@ def test_the_guide_s_other_sets_warn_of_the_portal_restart(interval_s: int, thre
 
 
 def test_a_lease_shorter_than_the_peer_s_word_warns_of_a_rebooting_reference_host() -> None:
-    short = {"interval_s": 1, "timeout_s": 1, "threshold": 3, "service_stop_s": 0.3, "portal_restart_s": 0, "rtt_ms": 100}
+    short = {
+        "interval_s": 1,
+        "timeout_s": 1,
+        "threshold": 3,
+        "service_stop_s": 0.3,
+        "portal_restart_s": 0,
+        "rtt_ms": 100,
+    }
     said = [p for p in check(parse(PAIR | short)) if "LAN reference" in p.message]
-    assert [(p.field, p.severity) for p in said] == [("threshold", "warning")] and "at least 4 failures" in said[0].message
+    assert [(p.field, p.severity) for p in said] == [("threshold", "warning")] and "at least 4 failures" in said[
+        0
+    ].message
     for changes in ({"threshold": 4}, {"lan_references": "10.0.0.8, 10.0.0.9"}):
         assert not [p for p in check(parse(PAIR | short | changes)) if "LAN reference" in p.message]
 

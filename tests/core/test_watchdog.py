@@ -167,6 +167,17 @@ def test_on_a_standby_node_silence_alone_restarts_nothing() -> None:
     assert watched({float(now_s): UNKNOWN for now_s in range(100, 200)}, role=Role.STANDBY)[1] == []
 
 
+@pytest.mark.parametrize("role", [Role.STANDBY, Role.UNDECIDED])
+def test_where_it_may_own_something_without_the_role_it_is_stopped_and_started(role: Role) -> None:
+    """Nobody may start it elsewhere before this node has signed that it owns nothing."""
+    memory, told = Watch(), []
+    for now_s in range(100, 140):
+        memory, actions = look(memory, STANDBY, UNKNOWN, role=role, clear=False, now_s=float(now_s))
+        told += [(now_s, a.kind, a.service) for a in actions]
+    assert told == [(130, "restart", "s1"), (135, "restart", "s1")]
+    assert kinds(look(memory, STANDBY, STANDBY, role=role, clear=False, now_s=140.0)[1]) == [("clear", "")]
+
+
 # --- standby ------------------------------------------------------------------------------------------------------
 
 

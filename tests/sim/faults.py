@@ -238,6 +238,17 @@ def service_sticks(world: World, node: Node, lasts: float) -> None:
     node.sticks_until = max(node.sticks_until, world.now + lasts)
 
 
+def service_stalls(world: World, node: Node, lasts: float) -> None:
+    """Its start moves on and does not end, so that the limit of the start strikes."""
+    node.stalls_until = max(node.stalls_until, world.now + lasts)
+
+
+def service_hangs(world: World, node: Node, lasts: float) -> None:
+    """It answers nothing any more, until a restart kills it."""
+    node.hangs = True
+    _freeze(world, node, ("service",), lasts)
+
+
 SERVICE_FAULTS = (service_dead, service_breaks, service_broken_both, service_flaps, service_sticks)
 FAULTS: tuple[Callable[[World, Node, float], None], ...] = (
     lan_cut, link_cut, one_way, witness_cut, witness_down, witness_wipe, gateway_reboot, loss, delay, crash, boot_both,

@@ -63,10 +63,11 @@ class Invariants:
         )
 
     def disobeys(self, node: Node) -> bool:
-        """A service that obeys no demotion: on a server that is cut off or silent nothing but a fence command against it
-        could help, and a silent one is not fenced. Beside one that answers nobody may own (5.5)."""
+        """A service that was told to stop and did not: on a server that is cut off or silent nothing but a fence command
+        against it could help, and a silent one is not fenced. Beside one that answers nobody may own (5.5)."""
         timing = self.world.timing
-        return self.world.now < node.sticks_until + timing.guard_poll_s + timing.stop_s + 0.3
+        refused = any(service.refused for service in node.services)
+        return refused and self.world.now < node.sticks_until + timing.guard_poll_s + timing.stop_s + 0.3
 
     def on_own(self, node: Node, epoch: int) -> None:
         """A service of ``node`` is about to own: the peer's must not, whatever the roles say."""
@@ -130,7 +131,7 @@ class Invariants:
         peer = node.peer.redis.role
         owns = any(s.settle() and s.owns for s in node.peer.services) or node.peer.answers_active()
         confirmed = peer is not None and not owns and (peer.clear or peer.seen_epoch >= epoch)
-        node.promoted_by_time = not confirmed
+        node.promoted_by_time = not confirmed and node.fence_answered < epoch
         if confirmed or self.split_excused():
             return
         forced = any(v["rule"] == "M2" and v["epoch"] == epoch for v in node.disk.switches.values())

@@ -25,13 +25,14 @@ import workers.collect as collect
 import workers.execute as execute
 import workers.forced as forced
 import workers.lease_keeper as lease_keeper
+import workers.node_role as node_role
 import workers.orders as orders
 import workers.promotion as promotion
 import workers.switch_run as switch_run
 import workers.telling as telling
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
-from ftplugin.core.terms import Role
+from ftplugin.core.terms import Role, SplitStance
 
 from .run import build, run_seed
 from .world import S1, S2, World
@@ -40,7 +41,7 @@ SEEDS_MAX = 80
 
 
 @contextmanager
-def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
+def patched(owner: Any, name: Any, value: Any) -> Iterator[None]:
     """``owner.name`` (or ``owner[name]``) is ``value`` inside the block."""
     is_dict = isinstance(owner, dict)
     before = owner[name] if is_dict else owner.__dict__[name]
@@ -58,7 +59,7 @@ class Mutant:
 
     name: str
     owner: Any
-    attribute: str
+    attribute: Any
     value: Any
     table: Callable[[], None] | None = None
 
@@ -168,6 +169,52 @@ def who_could_not_start_lets_the_other_one_go_first() -> None:
 
 def nobody_starts_beside_a_service_that_did_not_stop() -> None:
     _told("f1_stop_failed_and_drained")
+
+
+def a_server_that_boots_names_one_that_did_not_stop() -> None:
+    _told("c2_other_server_did_not_stop")
+
+
+def an_interrupted_start_is_no_failed_one() -> None:
+    _told("c2_interrupted_start_is_no_failed_start")
+
+
+def a_start_that_made_no_progress_is_a_failed_one() -> None:
+    _told("l1_stalled_start_lets_the_other_one_go_first")
+
+
+def what_does_not_start_beside_a_dead_server_costs_one_attempt() -> None:
+    _told("f1_service_does_not_start_beside_a_dead_server")
+
+
+def the_last_word_of_a_dead_server_is_known() -> None:
+    _told("f1_service_broken_on_both_and_the_active_dies")
+
+
+def who_takes_its_role_back_is_not_powered_off() -> None:
+    _told("f1_fence_command_takes_long")
+
+
+def who_has_said_that_it_stays_stays() -> None:
+    for seed in (17, 18):
+        _told("x1_vip_leads_to_each_in_turn", seed)
+
+
+def what_hangs_without_a_role_is_stopped() -> None:
+    _told("application_error_and_a_service_that_hangs")
+
+
+def a_split_gives_a_fault_back() -> None:
+    _told("h1_link_cut_at_own_of_the_hand_over")
+
+
+def services_move_a_role_only_to_a_better_server() -> None:
+    from tests.core.test_handover import (
+        test_a_switch_for_services_goes_only_to_a_server_that_is_better_off_and_so_never_back as better,
+    )
+
+    for rule in ("H1", "F1"):
+        better(rule, ("scheduler",), ("cti",), "scheduler was given up on this server")
 
 
 def a_switchover_fences_nobody() -> None:
@@ -392,7 +439,12 @@ def _short_hold(case: Any) -> float:
     return case.view.now_s if since_s is None else float(since_s) + (case.settings.threshold - 1) * short_s
 
 
+def _deaf_fence(self: Any, target: Any, address: str, epoch: int, reason: str, alive: Any) -> Any:
+    return _fence(self, target, address, epoch, reason, lambda text: None)
+
+
 P, V = policy, vetoes
+_fence = sim_ports.SimFence.fence
 MUTANTS = (
     Mutant(
         "suspect mode hastens every streak",
@@ -559,9 +611,73 @@ MUTANTS = (
         "_power_off",
         _power_off_unasked,
     ),
+    Mutant(
+        "a server that boots waits for ever beside one that did not stop",
+        P.TABLE,
+        (Role.UNDECIDED, diagnosis.Diagnosis.PEER_STUCK),
+        P.S0,
+        a_server_that_boots_names_one_that_did_not_stop,
+    ),
+    Mutant(
+        "any start that ended early has failed",
+        promotion.Promotion,
+        "_did_not_start",
+        lambda self, error: True,
+        an_interrupted_start_is_no_failed_one,
+    ),
+    Mutant(
+        "a start without progress has not failed",
+        promotion,
+        "stall_limit_s",
+        lambda t: 1e9,
+        a_start_that_made_no_progress_is_a_failed_one,
+    ),
+    Mutant(
+        "what does not start stops everything, again and again",
+        promotion.Promotion,
+        "_noted",
+        lambda self, name: {},
+        what_does_not_start_beside_a_dead_server_costs_one_attempt,
+    ),
+    Mutant(
+        "the last word of a silent server is forgotten",
+        node_role.NodeRole,
+        "promotion_facts",
+        lambda self, view, decided: _FACTS(self, view, decided) | {"services": []},
+        the_last_word_of_a_dead_server_is_known,
+    ),
+    Mutant(
+        "the fence command runs on against a server that is active again",
+        sim_ports.SimFence,
+        "fence",
+        _deaf_fence,
+        who_takes_its_role_back_is_not_powered_off,
+    ),
+    Mutant(
+        '"I stay" is taken back',
+        collect,
+        "ClusterView",
+        lambda **k: _VIEW(**{**k, "stance": SplitStance.NONE}),
+        who_has_said_that_it_stays_stays,
+    ),
+    Mutant(
+        "what hangs is left alone without the role",
+        watchdog,
+        "_silence",
+        lambda trouble, state, now_s: replace(trouble, silent_s=None),
+        what_hangs_without_a_role_is_stopped,
+    ),
+    Mutant("a split keeps the fault", decision, "X1_YIELD", None, a_split_gives_a_fault_back),
+    Mutant(
+        "a service given up here is no reason to stay",
+        V,
+        "no_better",
+        lambda view, offers: "",
+        services_move_a_role_only_to_a_better_server,
+    ),
     Mutant("lost lease is not noticed", diagnosis, "_active", lambda view, m, s, t: diagnosis.Diagnosis.STEADY),
 )
-_VIEW = collect.ClusterView
+_VIEW, _FACTS = collect.ClusterView, node_role.NodeRole.promotion_facts
 
 
 def caught_by(mutant: Mutant, seeds_max: int = SEEDS_MAX) -> str:

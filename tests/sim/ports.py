@@ -139,6 +139,7 @@ class SimPeer(_Base):
             return Reply(answered=False, detail="no answer")
         if name == "demote":
             epoch = int(body["epoch"])
+            self.node.fence_answered = max(self.node.fence_answered, epoch)
             role = target.redis.role or RoleRecord()
             if epoch < role.epoch:
                 return Reply(answered=True, state=target.state(), detail="stale epoch")
@@ -197,7 +198,10 @@ class SimChannel(_Base):
 
     def word(self, nonce: str) -> tuple[int, bool] | None:
         self.world.kernel.check()
-        return self.node.redis.words.get(nonce) if self.node.runs("redis") else None
+        word = self.node.redis.words.get(nonce) if self.node.runs("redis") else None
+        if word is not None:
+            self.node.fence_answered = max(self.node.fence_answered, word[0])
+        return word
 
     def answer(self, nonce: str, epoch: int, clear: bool, limit_s: float) -> None:
         if self._path(limit_s):
@@ -497,7 +501,8 @@ class SimService(_Base):
 
     def restart(self, own: bool) -> ServiceReading:
         process = self.node.processes["service"]
-        if process.alive and not process.frozen:  # restarted on purpose
+        if process.alive and (self.node.hangs or not process.frozen):  # restarted on purpose
+            self.node.hangs = False
             self.node.kill("service", None)
         self.kernel.sleep(0.5)
         if not self.node.processes["service"].alive and self.world.now >= self.node.dead_until:
@@ -575,12 +580,15 @@ class SimDispatch(_Base):
 
 
 class SimFence(_Base):
-    """A fence command that keeps its word: it powers the peer off, which boots again later."""
+    """A fence command that keeps its word: at its end it powers the peer off, which boots again later. Killed before
+    (``alive`` raises), it has done nothing yet."""
 
-    TAKES_S, BACK_S = 1.0, 15.0
+    BACK_S = 15.0
 
     def fence(self, target: Any, address: str, epoch: int, reason: str, alive: Any) -> Fenced:
-        self.kernel.sleep(self.TAKES_S)
+        for second in range(1, int(self.node.fence_takes_s) + 1):
+            self.kernel.sleep(1.0)
+            alive(f"the fence command against {target} has run for {second} s")
         peer = self.node.peer
         self.world.tell(f"{self.node.designation} fences {target}, epoch {epoch}: {reason}")
         if peer.up:

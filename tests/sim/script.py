@@ -23,6 +23,7 @@ from typing import Any
 
 from ftplugin.core.decision import Decision
 from ftplugin.core.records import RoleRecord
+from ftplugin.core.rules import check
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, Phase, ProbeCause
 from ftplugin.core.view import Probe
@@ -45,7 +46,7 @@ NODE_FAULTS = (
     "freeze_worker_and_redis",
     "redis_wipe",
 )
-SERVICE_WORDS = ("service_dead", "service_breaks", "service_flaps", "service_sticks")
+SERVICE_WORDS = ("service_dead", "service_breaks", "service_flaps", "service_sticks", "service_stalls", "service_hangs")
 SITE_FAULTS = ("witness_down", "witness_wipe", "gateway_reboot")
 
 
@@ -107,6 +108,7 @@ class ScriptWorld(World):
     def __init__(self, settings: Settings, seed: int) -> None:
         super().__init__(settings, seed, Watching())
         self.crash_at: dict[Designation, tuple[str, float]] = {}
+        self.link_cut_at: dict[Designation, tuple[str, float]] = {}
         self.checks_fail: set[Designation] = set()
         self.monitor_wrong: set[Designation] = set()
         self.monitor_hangs: set[Designation] = set()
@@ -157,6 +159,11 @@ class ScriptWorld(World):
             del self.crash_at[node.designation]
             self.tell(f"{node.designation} switch worker is killed at the step {step!r}")
             node.kill("switch", back_s)
+        wanted, lasts_s = self.link_cut_at.get(node.designation, ("", 0.0))
+        if wanted and step.startswith(wanted):
+            del self.link_cut_at[node.designation]
+            self.tell(f"{node.designation} loses the link at the step {step!r}")
+            faults.link_cut(self, node, lasts_s)
         self.kernel.check()
 
 
@@ -228,6 +235,9 @@ def settings_of(options: dict[str, str]) -> Settings:
     )
     if o:
         raise ScriptError(f"unknown settings: {', '.join(o)}")
+    refused = [f"{p.field} {p.message}" for p in check(settings) if p.severity == "error"]
+    if refused:  # as the page refuses them: under a lease that is not positive every invariant would mislead
+        raise ScriptError(f"the product refuses these settings: {'; '.join(refused)}")
     return settings
 
 
@@ -237,11 +247,11 @@ class _Run:
     def __init__(self, scenario: Scenario, options: dict[str, str], seed: int) -> None:
         self.scenario, self.options, self.seed = scenario, options, seed
         limits = {name: float(options.pop(name)) for name in ("restarts", "window", "silent") if name in options}
-        fencing = options.pop("fence", "")
+        fencing, fence_takes_s = options.pop("fence", ""), float(options.pop("fence_takes", 1))
         portal_start = options.pop("portal_start", "")
         self.world = ScriptWorld(settings_of(options), seed)
         for designation, node in self.world.nodes.items():
-            node.fences = fencing in (str(designation), "both")
+            node.fences, node.fence_takes_s = fencing in (str(designation), "both"), fence_takes_s
             node.config = replace(
                 node.config,
                 watchdog_restarts_max=int(limits.get("restarts", 1000)),
@@ -386,10 +396,12 @@ class _Run:
             world.force(node, checked="checked" in rest)
         elif name == "crash_at":
             world.crash_at[node.designation] = (rest[1], lasts if lasts is not None else faults.RESTART_S)
+        elif name == "link_cut_at":
+            world.link_cut_at[node.designation] = (rest[1], lasts or 0.0)
         elif name == "drain":
             node.disk.standing["drain"] = {"owner": "admin", "reason": ""}
         elif name == "service_mended":
-            node.dead_until = node.breaks_until = node.sticks_until = -1e9
+            node.dead_until = node.breaks_until = node.sticks_until = node.stalls_until = -1e9
         elif name == "third_party":
             world.miss(node, rest[1], lasts or 1e9, once="once" in rest)
         elif name in ("checks_fail", "monitor_wrong", "monitor_hangs"):

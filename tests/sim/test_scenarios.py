@@ -53,3 +53,9 @@ def test_an_expectation_that_does_not_hold_is_told_with_line_and_story(tmp_path:
 def test_a_line_that_cannot_be_read_is_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises((ScriptError, ValueError)):
         run(load(write(tmp_path, f"# story\n{line}\nuntil 2\n")), 1)
+
+
+def test_settings_that_the_product_refuses_are_refused_with_the_field_and_the_way_out(tmp_path: Path) -> None:
+    path = write(tmp_path, "# no lease is left\nsettings T=1 t=1 N=3 stop=5\nat 0 boot both\nuntil 9\n")
+    with pytest.raises(ScriptError, match="threshold leaves an active server no time to stop .* at least 7 failures"):
+        run(load(path), 1)

@@ -19,6 +19,7 @@ from ftplugin.core.timing import Timing
 from ftplugin.core.view import NodeState
 from ftplugin.state import DAILY, lease_left_s, restarting_s
 from ftplugin.switching.telling import notice
+from workers.adapters.lan_probe import ask_period_s
 from workers.agent import Agent
 
 from .kernel import Kernel, Process
@@ -59,6 +60,7 @@ class Service:
     def __init__(self, world: World, node: Node) -> None:
         self.world, self.node = world, node
         self.epoch, self.state, self.since, self.lease_deadline = 0, ServiceState.STANDBY, 0.0, 0.0
+        self.refused = False  # to stop, when it was told to
 
     @property
     def owns(self) -> bool:
@@ -69,7 +71,7 @@ class Service:
         if epoch < self.epoch:
             return False
         if self.state is ServiceState.STANDBY:
-            self.state, self.since = ServiceState.STARTING, self.world.now
+            self.state, self.since, self.refused = ServiceState.STARTING, self.world.now, False
         self.epoch = epoch
         self.world.invariants.on_own(self.node, epoch)
         if self.world.now < self.node.breaks_until:
@@ -81,6 +83,7 @@ class Service:
             return False
         self.epoch = epoch
         if self.world.now < self.node.sticks_until:
+            self.refused = True
             return True
         if self.state in (ServiceState.ACTIVE, ServiceState.STARTING):
             self.state, self.since = ServiceState.STOPPING, self.world.now
@@ -89,7 +92,7 @@ class Service:
     def settle(self) -> ServiceState:
         """State at this moment: a start or stop that has had its time is over."""
         age = self.world.now - self.since
-        if self.state is ServiceState.STARTING and age >= self.start_s:
+        if self.state is ServiceState.STARTING and age >= self.start_s and self.world.now >= self.node.stalls_until:
             self.state = ServiceState.ACTIVE
         elif self.state is ServiceState.STOPPING and age >= self.stop_s:
             self.state = ServiceState.STANDBY
@@ -120,10 +123,12 @@ class Node:
         self.bad_since_decision: float | None = None
         self.voters_asked_s = 0.0
         self.hung_until = -1e9
-        # the service: cannot be started; dies as soon as it is to own; does not stop owning
-        self.dead_until = self.breaks_until = self.sticks_until = -1e9
-        self.promoted_by_time = False  # its last promotion passed a silent peer
-        self.fences = False  # has a fence command, which powers the peer off
+        # the service: cannot be started; dies as soon as it is to own; does not stop owning; its start does not end
+        self.dead_until = self.breaks_until = self.sticks_until = self.stalls_until = -1e9
+        self.hangs = False  # it is frozen until somebody kills it
+        self.fence_answered = 0  # highest epoch of a fence of this node that the peer has answered
+        self.promoted_by_time = False  # its last promotion passed a peer that did not answer the fence
+        self.fences, self.fence_takes_s = False, 1.0  # has a fence command, which powers the peer off after so long
         self.config = NodeConfig.of(
             {"FT_OWN_ADDRESS": ADDRESS[designation], "FT_SECRET_KEYS": [KEY], "FT_WATCHDOG_RESTARTS_MAX": 1000}
         )
@@ -381,7 +386,7 @@ class World:
         self.kernel.spawn(process, lambda: self._tick_loop(node, agent))
         self.kernel.spawn(process, lambda: self._every(agent.renew_lease, lambda: agent.renew_period_s()))
         self.kernel.spawn(
-            process, lambda: self._every(lambda: self._look_around(node), lambda: self.timing.lan_period_s)
+            process, lambda: self._every(lambda: self._look_around(node), lambda: self._lan_period_s(node))
         )
         self.kernel.spawn(process, lambda: self._every(agent.watch_services, lambda: 1.0, self.random.random()))
         if self.portal_start_s is not None:
@@ -430,6 +435,10 @@ class World:
         self.rules["early"] = self.rules.get("early", 0) + early
         self.invariants.on_decision(node, decision)
         return None if decision.again_in_s is None else self.now + decision.again_in_s
+
+    def _lan_period_s(self, node: Node) -> float:
+        """As the real probe asks: more often while answers are missing."""
+        return ask_period_s(self.timing, 0.0 if node.lan_seen is None else node.now_s() - node.lan_seen)
 
     def _look_around(self, node: Node) -> None:
         """The LAN probe thread: a reference host, and the own portal."""

@@ -76,6 +76,23 @@ def test_while_it_runs_the_page_is_told_each_second() -> None:
     assert said == ["the fence command against server2 has run for 1 of 5 s"]
 
 
+def test_what_the_caller_raises_while_it_runs_ends_it_with_all_that_it_started(tmp_path: pathlib.Path) -> None:
+    """As when the other server takes its role back meanwhile: it must not be powered off then."""
+    pid_file = tmp_path / "pid"
+
+    def alive(text: str) -> None:
+        raise LookupError(f"a higher epoch was seen, {text}")
+
+    command = FenceCommand(shell(f"sleep 60 & echo $! > {pid_file}; wait"), 30.0)
+    with pytest.raises(LookupError, match="has run for 1 of 30 s"):
+        command.fence(Designation.SERVER2, "10.0.0.2:8080", 12, REASON, alive)
+    pid = int(pid_file.read_text())
+    deadline_s = time.monotonic() + 5
+    while _lives(pid) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert not _lives(pid), "what it started goes on"
+
+
 def test_its_output_may_be_long_and_binary() -> None:
     ended = fence(shell("head -c 100000 /dev/urandom; exit 3"))
     assert not ended.done and len(ended.detail) < 1000

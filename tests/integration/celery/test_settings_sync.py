@@ -92,16 +92,23 @@ class Side:
 
 
 @pytest.fixture
-def sides(tmp_path: pathlib.Path) -> Iterator[tuple[Side, Side]]:
+def new_sides(tmp_path: pathlib.Path) -> Iterator[tuple[Side, Side]]:
+    """Nothing was ever saved on them."""
     one, two = Side(tmp_path, 1), Side(tmp_path, 2)
     one.other, two.other = two, one
-    one.save(**PAIR)
-    one.turn()
-    for side in (one, two):
-        side.store.acknowledged(1)
     yield one, two
     one.database.close()
     two.database.close()
+
+
+@pytest.fixture
+def sides(new_sides: tuple[Side, Side]) -> tuple[Side, Side]:
+    one, two = new_sides
+    one.save(**PAIR)
+    one.turn()
+    for side in new_sides:
+        side.store.acknowledged(1)
+    return new_sides
 
 
 def cut(sides: tuple[Side, Side], cut: bool) -> None:
@@ -127,6 +134,43 @@ def test_a_saved_setting_is_on_the_other_server_after_one_turn_with_revision_tim
     assert (there.saved_wall_s, there.origin, there.actor) == (here.saved_wall_s, "server1", "admin of 10.0.0.1")
     assert any("revision 2 of admin of 10.0.0.1 taken" in line for line in two.lines)
     assert two.store.own_address == "10.0.0.2" and "own_address" not in two.store.document()["values"]
+
+
+@pytest.mark.parametrize("more", ({}, {"threshold": 7}))
+def test_the_addresses_entered_on_both_servers_are_no_conflict(new_sides: tuple[Side, Side], more: Any) -> None:
+    """Whatever else was entered on the first one before."""
+    one, two = new_sides
+    cut(new_sides, True)
+    one.save(**PAIR)
+    if more:
+        one.save(**more)
+    two.clock_s[0] += 5.0
+    two.save(**PAIR)
+    heal(new_sides, tuple)
+    for side in new_sides:
+        assert side.store.document()["values"] == one.store.document()["values"]
+        assert side.value("threshold") == more.get("threshold", 5)
+        assert side.conflicts.listed() == [] and side.documents["conflicts"] == {"open": 0}
+
+
+def test_of_edits_made_apart_one_that_set_the_same_value_is_no_conflict_and_another_value_is(
+    sides: tuple[Side, Side],
+) -> None:
+    one, two = sides
+    cut(sides, True)
+    one.save(threshold=7)
+    one.save(interval_s=20)
+    two.save(threshold=7)
+    heal(sides, tuple)
+    assert (two.value("threshold"), two.value("interval_s")) == (7, 20)
+    assert [side.conflicts.open_count() for side in sides] == [0, 0]
+    cut(sides, True)
+    one.save(threshold=8)
+    one.save(interval_s=15)
+    two.save(threshold=6)
+    heal(sides, tuple)
+    assert [side.value("threshold") for side in sides] == [8, 8]
+    assert [side.conflicts.open_count() for side in sides] == [1, 1]
 
 
 def test_what_was_saved_during_an_outage_arrives_by_itself_once(sides: tuple[Side, Side]) -> None:

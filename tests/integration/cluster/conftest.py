@@ -24,8 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """The cluster, with the call manager in dynamic mode: it grants a second owner silently, so that a double shows."""
+    folder = tmp_path_factory.mktemp("cluster")
     config = ClusterConfig(
-        directory=tmp_path_factory.mktemp("cluster"),
+        directory=folder,
         interval_s=INTERVAL_S,
         timeout_s=INTERVAL_S,
         threshold=3,
@@ -33,6 +34,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         cti_scale=0.5,
         mode="dynamic",
         settings={"flap_budget": 100},
+        node_keys={"FT_METRICS_ALLOW": ["127.0.0.0/8"], "FT_LOG_JSON": str(folder / "both.jsonl")},
     )
     cluster = Cluster(free_config(config))
     with cluster:

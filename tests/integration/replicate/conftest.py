@@ -9,7 +9,7 @@ import enum
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,8 +184,15 @@ def couple(tmp_path: pathlib.Path, request: pytest.FixtureRequest, monkeypatch: 
 
 
 @contextlib.contextmanager
-def a_couple(folder: pathlib.Path) -> Iterator[Couple]:
-    """Both servers, below ``folder``."""
+def a_couple(
+    folder: pathlib.Path,
+    urls_of_databases: Sequence[str] = (),
+    base: type[DeclarativeBase] = Base,
+    mount: Callable[[FaultTolerance, Engine, pathlib.Path], None] = register,
+) -> Iterator[Couple]:
+    """Both servers, below ``folder``. urls_of_databases: of both portals, SQLite unless given. mount: registers what is of
+    ``base``.
+    """
     with contextlib.ExitStack() as stack:
         ports = [free_port(), free_port()]
         urls = [f"http://127.0.0.{11 + n}:{port}" for n, port in enumerate(ports)]
@@ -195,13 +202,14 @@ def a_couple(folder: pathlib.Path) -> Iterator[Couple]:
             home.mkdir()
             redis = RedisProcess(home)
             stack.callback(redis.kill)
-            engine = create_engine(f"sqlite:///{home}/portal.sqlite3")
-            event.listen(engine, "connect", lambda link, _record: link.execute("PRAGMA foreign_keys=ON"))
+            engine = create_engine(urls_of_databases[n] if urls_of_databases else f"sqlite:///{home}/portal.sqlite3")
+            if not urls_of_databases:
+                event.listen(engine, "connect", lambda link, _record: link.execute("PRAGMA foreign_keys=ON"))
             stack.callback(engine.dispose)
-            Base.metadata.create_all(engine)
+            base.metadata.create_all(engine)
             files = home / "files"
             files.mkdir()
-            nodes.append(_node(stack, home, redis, engine, files, n, port, urls))
+            nodes.append(_node(stack, home, redis, engine, files, n, port, urls, mount))
         yield Couple(*nodes)
 
 
@@ -214,6 +222,7 @@ def _node(
     n: int,
     port: int,
     urls: list[str],
+    mount: Callable[[FaultTolerance, Engine, pathlib.Path], None],
 ) -> Node:
     app = Flask(f"portal{n + 1}")
     app.config.update(
@@ -224,7 +233,7 @@ def _node(
         FT_SECRET_KEYS=[KEY],
     )
     mounted = FaultTolerance(app, authorize=lambda permission: True)
-    register(mounted, engine, folder)
+    mount(mounted, engine, folder)
     portal = app.extensions["ftplugin"]
     stack.callback(portal.close)
     site = Site(app, portal, redis, [], mounted)

@@ -33,7 +33,8 @@ class Hostile:
         self.shape = couple.two.replicator.things[thing].shape()
         self.kind = couple.two.replicator.things[thing].kind
         self.thing, self.entries = thing, entries
-        self.rows: dict[str, Any] = {}
+        self.rows: dict[str, str] = {}
+        self.unasked: tuple[str, ...] = ()
         self.files: dict[str, Any] = {}
         self.head: dict[str, Any] = {}
         self.data = b""
@@ -49,9 +50,12 @@ class Hostile:
                     text = "{} {} {} {:.3f} {}".format(*value) if isinstance(value, list) else value
                     found.setdefault(str(bucket_of(key)), {})[key] = text
             return {"entries": found, "left": []}
-        return {"rows": self.rows} if what == "rows" else {"files": self.files}
+        return {"files": self.files}
 
-    def blocks(self, **body: Any) -> tuple[dict[str, Any], memoryview]:
+    def ask_bytes(self, what: str, **body: Any) -> tuple[dict[str, Any], memoryview]:
+        if what == "rows":
+            lines = [self.rows.get(key, "") for key in body["wanted"]] + list(self.unasked)
+            return self.head or {"lines": len(lines)}, memoryview("\n".join(lines).encode())
         lengths = [[len(self.data)] * len(part[2]) for part in body["parts"]]
         return self.head or {"lengths": lengths}, memoryview(self.data * sum(len(part[2]) for part in body["parts"]))
 
@@ -138,9 +142,8 @@ def test_a_folder_swapped_for_a_link_between_look_and_reading_gives_nothing_away
     couple.two.pull()
     assert all(data != b"secret" for data in couple.two.tree().values())
     peer = ContentPeer(couple.two.ft)
-    head, data = peer.blocks(
-        thing="files", parts=[["a/x", "", [0]], ["../secret/x", "", [0]], ["/etc/passwd", "", [0]]]
-    )
+    parts = [["a/x", "", [0]], ["../secret/x", "", [0]], ["/etc/passwd", "", [0]]]
+    head, data = peer.ask_bytes("blocks", thing="files", parts=parts)
     peer.close()
     assert head["lengths"] == [[-1], [-1], [-1]] and bytes(data) == b""
 
@@ -217,13 +220,21 @@ def test_entries_that_no_honest_server_sends_are_refused_and_said(couple: Couple
 
 
 def test_rows_in_a_wrong_form_or_with_another_digest_write_nothing(couple: Couple) -> None:
-    for row in ("[]", "[1]", "{}", "x", "[" * 3000, '["a","b","c","d","e","f","g","h","i"]', 5, None):
-        digest = digest_of(row) if isinstance(row, str) else "d"
+    honest = '[1,"staff"]'
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        (row, digest_of(row), {})
+        for row in ("[]", "[1]", "{}", "x", "[" * 3000, '["a","b","c","d","e","f","g","h","i"]', '[2,"of another key"]')
+    ]
+    cases += [(honest, "d" * 24, {}), (honest, digest_of(honest), {"lines": 2}), (honest, digest_of(honest), {"x": 1})]
+    for row, digest, head in cases:
         hostile = Hostile(couple, "groups", {"[1]": [digest, 5, 0, 1.0, "server1"]})
-        hostile.rows = {"[1]": row, "[2]": '[2,"not asked for"]'}
-        hostile.to(couple)
+        hostile.rows, hostile.head = {"[1]": row}, head
+        assert hostile.to(couple).error, row
         with couple.two.engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM groups").scalar() == 0, row
+    hostile = Hostile(couple, "groups", {"[1]": [digest_of(honest), 5, 0, 1.0, "server1"]})
+    hostile.rows, hostile.unasked = {"[1]": honest}, ('[2,"not asked for"]',)
+    assert "cannot be read" in hostile.to(couple).error
 
 
 def test_keys_in_a_wrong_form_are_said_and_touch_nothing(couple: Couple) -> None:
@@ -302,7 +313,7 @@ def test_an_answer_that_was_changed_on_the_way_is_refused(couple: Couple, monkey
         return replace(answer, body=answer.body.replace(b"user 1", b"user X")), nonce
 
     monkeypatch.setattr(ContentPeer, "_send", changed)
-    assert "not signed" in couple.two.pull()["users"].error
+    assert "is not the row that was asked for" in couple.two.pull()["users"].error
     assert users(couple.two) == []
 
 
@@ -312,7 +323,7 @@ def test_excluded_and_foreign_columns_are_never_sent(couple: Couple) -> None:
     status, answer = question(couple, "entries", b'{"thing": "users", "buckets": [%d]}' % bucket_of("[1]"))
     digest = answer["entries"][str(bucket_of("[1]"))]["[1]"].partition(" ")[0]
     status, answer = question(couple, "rows", json.dumps({"thing": "users", "wanted": {"[1]": digest}}).encode())
-    assert status == 200 and "user 1" in answer["rows"]["[1]"] and "never" not in answer["rows"]["[1]"]
+    assert status == 200 and answer.startswith(b'{"lines":1}\n') and b"user 1" in answer and b"never" not in answer
 
 
 def test_paths_are_walked_by_name(tmp_path: pathlib.Path) -> None:

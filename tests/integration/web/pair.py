@@ -104,7 +104,7 @@ def a_failover(pair: Pair, at_s: float) -> str:
     keep(pair.own, "active_begun", at_s - 800, epoch=4, since_wall_s=at_s - 800)
     keep(pair.own, "active_ended", at_s, epoch=4, earliest_wall_s=at_s, latest_wall_s=at_s)
     keep(pair.peer, "role_found", at_s - 900, active=False, role="standby")
-    causes = {"timeout": 3, "connection refused": 2}
+    causes = {"timeout": 3, "connection error (connection refused)": 2}
     evidence = {"bad_streak": 5, "causes": causes, "first_bad_age_s": 30.0, "vip": "nobody", "lan": "up"}
     switch_id = journal(pair.peer, at_s + 33)
     keep(pair.peer, "evidence", at_s + 32, switch_id=switch_id, **evidence)

@@ -163,3 +163,15 @@ def test_signed_question_of_the_peer_is_no_prober(paired: Site) -> None:
     ask_text = protocol.make_ask([KEY], Designation.SERVER2, "nonce-of-16-chars")
     ask(paired, "/ft/monitor?mod=IPSWS", PEER, 2, 0.0, **{protocol.ASK_HEADER: ask_text})
     assert PEER not in paired.client.get("/ft/admin/balancer").text
+
+
+def test_the_own_agent_which_asks_whether_the_portal_lives_is_no_balancer(paired: Site) -> None:
+    for address in (OWN, "127.0.0.1"):
+        ask(paired, "/ft/live", address, 3, 0.0)
+    ask(paired, "/ft/live", "10.0.0.9", 3, 0.0)
+    end_s = time.monotonic() + 10
+    while "10.0.0.9" not in (page := paired.client.get("/ft/admin/balancer").text):
+        assert time.monotonic() < end_s, page
+        ask(paired, "/ft/active", "10.0.0.8", 1, 0.2)  # brings out what was noted without Redis
+    asking = re.sub(r"(?s).*<h2[^>]*>Who asks", "", page)
+    assert "live" in asking and f"<td>{OWN}" not in asking and "<td>127.0.0.1" not in asking

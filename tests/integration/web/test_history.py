@@ -62,7 +62,7 @@ def test_the_detail_tells_evidence_steps_and_both_logs_in_true_order(pair: Pair)
     at_s = an_hour_ago()
     switch_id = a_failover(pair, at_s)
     text = page(pair.own, f"{HISTORY}/{switch_id}")
-    assert "5 bad heartbeats: timeout x3, connection refused x2; VIP: nobody; LAN: up" in text
+    assert "5 bad heartbeats: timeout x3, connection error (connection refused) x2; VIP: nobody; LAN: up" in text
     assert "nobody, it was automatic" in text and "both channels" in text and "epoch 5" in text
     assert re.search(r"[+-]0\.\d{3} s ahead, ± 0\.\d{3} s", text)
     lines = re.findall(r'<span class="ft-from-(server\d)">server\d</span> (\S+) agent : (.*)', text)

@@ -182,12 +182,15 @@ def test_a_running_start_shows_progress_elapsed_and_expected_time(site: Site) ->
         "step": "service cti",
     }
     running |= {"detail": "2/50 waiting for release of port 7103 (held by server2, 12 s)", "boot_id": clock.boot_id}
+    running |= {"began_s": clock.now_s() - 65.0}
     running |= {"step_began_s": clock.now_s() - 4.0, "updated_s": clock.now_s(), "at_wall_s": time.time()}
     running |= {"steps": [{"step": "service cti", "outcome": "running", "duration_s": 0, "detail": ""}]}
     site.portal.runtime.publish("switch", running)
     told = re.escape("service cti 2/50 waiting for release of port 7103 (held by server2, 12 s) ")
-    assert re.search(told + r"\([4-9] s, expected 12.4 s\)", page(site))
+    since = re.search(told + r"\(since ([\d: -]+)\) \([4-9] s, expected 12.4 s\)", page(site))
+    assert since is not None and 64 <= time.time() - time.mktime(time.strptime(since[1], "%Y-%m-%d %H:%M:%S")) < 75
     assert re.search(told + r"\([4-9]\.\d s, expected 12.4 s\)", lines(site))
+    assert re.search(r"a switch is running \(F1, for (6[5-9]|7\d) s\): service cti", lines(site))
     steps = text_of(Browser(site).page("/ft/admin/switch/1"))
     assert re.search(r"\([4-9] s, expected 12.4 s\)", steps) and "waiting for release of port 7103" in steps
 

@@ -73,13 +73,8 @@ class ProgramService(ABC):
         """Start it, unless it runs: then it goes on under ``epoch``. Refused below the last epoch of any process."""
         with self._lock:
             demotion = self._shared.demotion()
-            if refusal := self._shared.refusal(epoch):
+            if refusal := self._shared.begin(epoch):
                 return self._reading(ServiceState.UNKNOWN, refusal)
-            try:
-                self._shared.begin(epoch)
-            except OSError as error:
-                detail = f"not started: nobody could stop it, as its start file cannot be written: {error}"
-                return self._reading(ServiceState.UNKNOWN, detail)
             self._epoch, self._lease_s, self._failed = epoch, lease_left_s, ""
             self._turn += 1
             if self._start_runs():

@@ -50,7 +50,7 @@ class Running:
         self._lock = threading.Lock()
         self._ended: Ended | None = None
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # by the administrator's configuration, no shell
                 [*GATE, *argv] if gate else list(argv),
                 env=environ,
                 stdin=subprocess.PIPE if gate else subprocess.DEVNULL,

@@ -68,11 +68,6 @@ class StartFile:
         except OSError as error:
             _log.error("the start file cannot be made%s: %s", self.where, error)
 
-    def refusal(self, epoch: int) -> str:
-        """Why a start under ``epoch`` must not be; empty when it may."""
-        highest = max(self._read(_STARTED).epoch, self._read(_DEMOTED).epoch)
-        return f"refused: epoch {epoch} is below {highest}{self.where}" if epoch < highest else ""
-
     def demotion(self) -> int:
         """A token that changes with each demotion."""
         return self._read(_DEMOTED).token
@@ -81,12 +76,19 @@ class StartFile:
         """Whether a promotion was the last word to it. In doubt not: what nobody promoted owns nothing."""
         return self._read(_STARTED).epoch > self._read(_DEMOTED).epoch
 
-    def begin(self, epoch: int) -> None:
-        """Note that ``epoch`` is to own."""
-        with self._turn() as descriptor:
-            known = self._read(_STARTED)
-            epoch = max(epoch, known.epoch)
-            self._write(descriptor, _STARTED, Slot(epoch=epoch, pid=known.pid, born=known.born))
+    def begin(self, epoch: int) -> str:
+        """Note that ``epoch`` is to own. Why a start under it must not be; empty when it may."""
+        highest = max(self._read(_STARTED).epoch, self._read(_DEMOTED).epoch)
+        if epoch < highest:
+            return f"refused: epoch {epoch} is below {highest}{self.where}"
+        try:
+            with self._turn() as descriptor:
+                known = self._read(_STARTED)
+                epoch = max(epoch, known.epoch)
+                self._write(descriptor, _STARTED, Slot(epoch=epoch, pid=known.pid, born=known.born))
+        except OSError as error:
+            return f"not started: nobody could stop it, as its start file cannot be written: {error}"
+        return ""
 
     def demote(self, epoch: int) -> None:
         """Note a demotion, so that no start begun before it goes on and none under a lower epoch begins."""

@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 import time
-import xmlrpc.client
+import xmlrpc.client  # nosec B411 # defusedxml looks first, see _result
 from typing import Any, Mapping
 from urllib.parse import urlsplit
 
@@ -168,13 +168,8 @@ class SupervisordService:
         """Start it, unless it runs. Refused below the last epoch of any process of this node."""
         with self._lock:
             demotion = self._shared.demotion()
-            if refusal := self._shared.refusal(epoch):
+            if refusal := self._shared.begin(epoch):
                 return self._reading(ServiceState.UNKNOWN, refusal)
-            try:
-                self._shared.begin(epoch)
-            except OSError as error:
-                detail = f"not started: nobody could stop it, as its start file cannot be written: {error}"
-                return self._reading(ServiceState.UNKNOWN, detail)
             self._epoch = epoch
             try:
                 self._supervisor.call("startProcess", self._program, False, limit_s=self.status_limit_s)

@@ -29,7 +29,9 @@ VIP = "192.0.2.10"
 OWN_PASSWORD, PEER_PASSWORD = "own-redis-password", "peer-redis-password"
 TOKEN = "token-of-the-service"
 LIMIT_S = 2.0
-FLAT = "~ft:vote ~ft:word:* ~ft-agent -@all +ping +multi +discard +evalsha +hmget +hset +set +lpush"
+FLAT = (
+    "~ft:vote ~ft:word:* ~ft-agent -@all +ping +multi +discard +exec +watch +unwatch +evalsha +hmget +hset +set +lpush"
+)
 Edit = Callable[[str], str]
 
 

@@ -10,6 +10,8 @@ import socket
 import threading
 import time
 
+import pytest
+
 from ftplugin.clock import SystemClock
 from tests.integration.adapters.conftest import black_hole
 from tests.integration.web.doctor.conftest import HOSTS, LIMIT_S, MakePair, Pair, both_redis
@@ -128,15 +130,26 @@ def test_one_revision_with_different_values_is_told(pair: Pair) -> None:
     assert pair.wrong() == ["peer.settings"] and "mark 00000000" in pair.of("peer.settings")["found"]
 
 
-class HourAhead(SystemClock):
-    def wall_s(self) -> float:
-        return time.time() + 3600
+@pytest.mark.parametrize(
+    ("ahead_s", "status", "found"),
+    [
+        (1.5, "ok", "s ahead of this one's (within 2 s)"),
+        (-8.0, "warning", "8.0 s behind"),
+        (3600.0, "wrong", "3600.0 s ahead"),
+        (-40.0, "wrong", "40.0 s behind"),
+    ],
+)
+def test_clocks_apart_are_wrong_beyond_the_limits_of_the_page(
+    pair: Pair, ahead_s: float, status: str, found: str
+) -> None:
+    class Apart(SystemClock):
+        def wall_s(self) -> float:
+            return time.time() + ahead_s
 
-
-def test_a_clock_an_hour_ahead_is_wrong(pair: Pair) -> None:
-    pair.peer.portal.clock = HourAhead()
+    pair.peer.portal.clock = Apart()
     pair.doctor()
-    assert pair.wrong() == ["clock.skew"] and "3600.0 s ahead" in pair.of("clock.skew")["found"]
+    assert pair.status("clock.skew") == status and found in pair.of("clock.skew")["found"]
+    assert pair.wrong() == (["clock.skew"] if status == "wrong" else [])
 
 
 def test_a_peer_that_does_not_hear_us_or_does_not_tick(pair: Pair) -> None:

@@ -10,8 +10,17 @@ import pytest
 import redis
 
 from demo.layout import redis_binary
+from ftplugin.pairing import redis_users
 from tests.integration.web.conftest import free_port
-from tests.integration.web.doctor.conftest import OWN_PASSWORD, MakePair, Pair, PairRedis, both_redis, unchanged
+from tests.integration.web.doctor.conftest import (
+    OWN_PASSWORD,
+    PEER_PASSWORD,
+    MakePair,
+    Pair,
+    PairRedis,
+    both_redis,
+    unchanged,
+)
 
 
 def test_a_wrong_password_for_the_peer(make_pair: MakePair) -> None:
@@ -57,6 +66,40 @@ def test_an_acl_that_lacks_something(make_pair: MakePair, side: int, fault: str,
     pair.doctor()
     name = ("channel.in", "channel.out")[side]
     assert pair.wrong() == [name] and f"may not {named}" in pair.of(name)["found"], pair.found["channel.in"]
+
+
+@both_redis
+@pytest.mark.parametrize(("fault", "named"), [("+watch", "WATCH ft:vote"), ("+exec", "EXEC")])
+def test_an_acl_from_before_votes_without_scripts(make_pair: MakePair, fault: str, named: str, binary: str) -> None:
+    def edit(text: str) -> str:
+        return re.sub(r"(?m)^(user peer .*) " + re.escape(fault) + r"\b", r"\1", text)
+
+    pair = make_pair(edits=(edit, unchanged), binary=binary)
+    pair.doctor()
+    assert pair.wrong() == ["channel.in"] and f"may not {named}," in pair.of("channel.in")["found"]
+
+
+def test_the_file_that_redis_reads_at_its_start_is_compared_with_what_this_version_needs(pair: Pair) -> None:
+    secrets, keys = pair.own.portal.config.secrets, pair.own.portal.keys
+    pair.doctor()
+    assert "channel.in_file" not in pair.found, "the line is kept elsewhere"
+    redis_users.write_users(secrets.redis_users_file, "peer", redis_users.hashed(PEER_PASSWORD), keys)
+    pair.doctor()
+    assert pair.status("channel.in_file") == "ok" and pair.wrong() == []
+    whole = secrets.redis_users_file.read_text()
+    secrets.redis_users_file.write_text(whole.replace(" +exec", "").replace(" +watch)", ")"))
+    pair.doctor()
+    found = pair.of("channel.in_file")
+    assert pair.wrong() == ["channel.in_file"] and pair.status("channel.in") == "ok", "the running one has them"
+    assert "+exec" in found["found"] and "+watch" in found["found"] and "+unwatch" not in found["found"]
+    assert "'ft redis-acl --apply'" in found["todo"]
+    done = pair.own.app.test_cli_runner().invoke(args=["ft", "redis-acl", "--apply"])
+    assert done.exit_code == 0, done.output
+    pair.doctor()
+    assert pair.status("channel.in_file") == "ok" and secrets.redis_users_file.read_text() == whole
+    secrets.redis_users_file.chmod(0o644)
+    pair.doctor()
+    assert pair.status("channel.in_file") == "warning" and PEER_PASSWORD not in str(pair.found)
 
 
 @both_redis
