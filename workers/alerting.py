@@ -72,7 +72,7 @@ class Alerting:
         self._complaints: dict[str, str] = {}
         self._kept: object = None
         self._problem = ""
-        self._switching = False
+        self._switching_until_s = 0.0
 
     def period_s(self) -> float:
         """When ``turn`` is to come again, in seconds."""
@@ -110,8 +110,9 @@ class Alerting:
     def _look_at(self, documents: Mapping[str, dict[str, Any] | None], now_s: float) -> None:
         boot_id = self._ports.clock.boot_id
         switch = documents["switch"] or {}
-        running = switch.get("outcome") == "running" and switch.get("boot_id") == boot_id
-        self._switching = running and now_s - float(switch.get("updated_s", 0.0)) < SWITCH_S_MAX
+        if switch:  # what Redis does not say is not over
+            running = switch.get("outcome") == "running" and switch.get("boot_id") == boot_id
+            self._switching_until_s = float(switch.get("updated_s", 0.0)) + SWITCH_S_MAX if running else 0.0
         self._switched([switch], now_s)
         look = of_documents(documents, boot_id)
         self._add(self.incidents.look(*_pair(look), now_s, speaks=speaks(self._last)))
@@ -187,7 +188,7 @@ class Alerting:
             self.outbox.add(message, clock.now_s(), clock.wall_s())
 
     def _start(self, now_s: float) -> None:
-        if self._switching:
+        if now_s < self._switching_until_s:
             return
         for target, messages in self.outbox.due(now_s, CHILDREN_MAX - len(self._children)):
             self._children[target.key] = Child(target, messages)
@@ -223,7 +224,9 @@ class Alerting:
         try:
             found = kept.read(self._folder)
         except ValueError as error:
-            self._ports.log.report(SOURCE, str(error))
+            if str(error) != self._problem:  # asked again until Redis answers
+                self._ports.log.report(SOURCE, str(error))
+            self._problem = str(error)
         self._resumed = found is not None or self._ports.runtime.read_role() is not None
         if found is None:
             self._began_wall_s = clock.wall_s()

@@ -17,6 +17,7 @@ It never promotes. What it demotes when:
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -37,6 +38,7 @@ from ftplugin.structured.sinks import SayingStream
 from workers.adapters.plain_redis import PlainRedis
 from workers.adapters.runner import DaemonPool, SideBySide
 from workers.adapters.services import ServiceError, build
+from workers.behind import Behind
 from workers.guard_lease import Lease, LeaseFile
 from workers.guard_notify import Notifier
 from workers.guard_watch import OneDemotion, OwnerWatch, Service
@@ -51,6 +53,8 @@ FILE_GRACE_S = 0.5
 SILENT_S = 2.0  # so long a silent Redis may yet tell of a newer lease
 ROUND_PAUSE_S = 0.5
 SAY_AGAIN_S = 60.0
+LINES_MAX = 200  # that wait for a disk that hangs; past that they are on standard error alone
+FINISH_S = 0.5
 FREE = (ServiceState.STANDBY, ServiceState.DEAD)
 SOURCE = "guard"
 
@@ -341,13 +345,19 @@ def make(config: NodeConfig, alive: Callable[[], None] = lambda: None) -> Guard:
     redis, keys = _redis(config.redis_url), Keys(config.prefix)
     config.instance_dir.mkdir(parents=True, exist_ok=True)
     _log.info("watching %s", ", ".join(service.name for service in services) or "no service")
-    report = Report.of(config, SOURCE)
+    report, behind = Report.of(config, SOURCE), Behind()
+
+    def later(source: str, text: str) -> None:
+        if behind.waiting < LINES_MAX:
+            behind.run(lambda: report.line(source, text))
+
+    atexit.register(behind.finish, FINISH_S)
     guard = Guard(
         store=lambda limit_s: GuardStore(redis, keys, limit_s),
         services=services,
         clock=SystemClock(),
-        lease_file=LeaseFile(config.instance_dir / "guard.lease"),
-        report=report.line,
+        lease_file=LeaseFile(config.instance_dir / "guard.lease", behind.run),
+        report=later,
         alive=alive,
     )
     report.about = guard.facts

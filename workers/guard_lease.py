@@ -6,6 +6,8 @@ import logging
 import os
 import pathlib
 import struct
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _log = logging.getLogger("workers.guard")
@@ -21,12 +23,17 @@ class Lease:
 
 
 class LeaseFile:
-    """The remembered lease in a file of fixed size, overwritten in place: it also works on a full disk."""
+    """The remembered lease in a file of fixed size, overwritten in place: it also works on a full disk.
+
+    later: makes the write; it may do so later, then with the newest lease only.
+    """
 
     _FORM = struct.Struct("=36sqd")
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self.path = path
+    def __init__(self, path: pathlib.Path, later: Callable[[Callable[[], None]], None] = lambda write: write()) -> None:
+        self.path, self._later = path, later
+        self._lock = threading.Lock()
+        self._newest: bytes | None = None  # None: nothing waits to be written
         self._said = False
 
     def load(self, boot_id: str) -> Lease | None:
@@ -42,7 +49,17 @@ class LeaseFile:
     def save(self, lease: Lease | None) -> None:
         """None: services own nothing by now. A failure is said once and costs only the memory across a restart."""
         lease = lease or Lease(boot_id="", epoch=0, deadline_s=0.0)
-        data = self._FORM.pack(lease.boot_id.encode()[:36], lease.epoch, lease.deadline_s)
+        with self._lock:
+            waits = self._newest is not None
+            self._newest = self._FORM.pack(lease.boot_id.encode()[:36], lease.epoch, lease.deadline_s)
+        if not waits:
+            self._later(self._write)
+
+    def _write(self) -> None:
+        with self._lock:
+            data, self._newest = self._newest, None
+        if data is None:
+            return
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:

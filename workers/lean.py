@@ -26,6 +26,6 @@ def without_unused() -> Iterator[None]:
 def load_celery() -> None:
     """Import what a worker needs of Celery and kombu."""
     with without_unused():
-        import celery.apps.worker
-        import celery.utils.debug
+        import celery.apps.worker  # noqa: F401
+        import celery.utils.debug  # noqa: F401
         import kombu.serialization  # noqa: F401

@@ -38,10 +38,14 @@ def sender(url: str) -> Callable[[Message], str]:
     target = apprise.Apprise.instantiate(url, asset=asset)
     if target is None:
         raise RuntimeError("Apprise does not take this URL: " + ("; ".join(said.lines) or "look at its documentation"))
+    if url.lower().startswith("mailto") and "format=" not in url:
+        target.notify_format = apprise.NotifyFormat.TEXT  # its HTML of plain text is one line that nothing breaks
+    receiver = apprise.Apprise(asset=asset)
+    receiver.add(target)  # unlike the target alone it makes of plain text what the target wants, as escaped HTML
 
     def send(message: Message) -> str:
         said.lines.clear()
-        done = target.notify(
+        done = receiver.notify(
             title=message.headline,
             body=body(message),
             notify_type=apprise.NotifyType(kind_of(message)),

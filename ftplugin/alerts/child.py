@@ -94,7 +94,9 @@ class Child:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # one that a dead disk holds is reaped later, by the next start
+        with contextlib.suppress(
+            subprocess.TimeoutExpired
+        ):  # one that a dead disk holds is reaped later, by the next start
             process.wait(KILLED_S)
 
     def _drain(self) -> None:

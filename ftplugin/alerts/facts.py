@@ -163,7 +163,9 @@ def of_licence(mark: str | None, today: datetime.date, server: str) -> Look:
         return Look(known=known)
     if not fresh or not sentence.strip():
         return Look(known=known)
-    fact = Fact(cause=Cause.LICENCE, title=f"The licence of {server or 'this server'} needs attention", text=sentence.strip())
+    fact = Fact(
+        cause=Cause.LICENCE, title=f"The licence of {server or 'this server'} needs attention", text=sentence.strip()
+    )
     return Look(holds=(fact,), known=known)
 
 

@@ -49,11 +49,12 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """How it ended for one message and one target. ``word``: "delivered" or "given up"."""
+    """How it ended for one message and one target (``key``; ``target`` is its label). ``word``: "delivered" or "given up"."""
 
     at_wall_s: float
     title: str
     phase: str
+    key: str
     target: str
     word: str
     tries: int
@@ -137,12 +138,20 @@ class Outbox:
             self.waiting = [item for item in self.waiting if item.left]
         else:
             one.next_s = now_s + gap_s(one.tries)
+            self._rest(key, now_s + GAP_S_MIN)
         return word
+
+    def _rest(self, key: str, until_s: float) -> None:
+        """A target that has not taken one message is left alone for a while: many that wait are no reason to hurry."""
+        for one in (item.left[key] for item in self.waiting if key in item.left):
+            one.next_s = max(one.next_s, until_s)
 
     def _end_waits(self, message: Message, key: str) -> bool:
         """Whether the end of the same incident waits for this target."""
         return any(
-            other.message.phase is Phase.RESOLVED and other.message.incident_id == message.incident_id and key in other.left
+            other.message.phase is Phase.RESOLVED
+            and other.message.incident_id == message.incident_id
+            and key in other.left
             for other in self.waiting
             if other.message is not message
         )
@@ -153,6 +162,7 @@ class Outbox:
                 at_wall_s=wall_s,
                 title=message.title,
                 phase=str(message.phase),
+                key=key,
                 target=self.targets[key].label,
                 word=word,
                 tries=one.tries,
@@ -197,8 +207,8 @@ class Outbox:
                 self.waiting.append(Waiting(message=message, left=left))
         for row in _rows(document.get("history")):
             try:
-                self.history.append(Delivery(**row))
-            except TypeError:
+                self.history.append(Delivery(**{**row, "target": self.targets[row["key"]].label}))
+            except (KeyError, TypeError):
                 continue
         dropped = document.get("dropped")
         self.dropped = dropped if isinstance(dropped, int) else 0
@@ -221,7 +231,7 @@ class Outbox:
         return {
             "targets": [target.label for target in self.targets.values()],
             "waiting": rows,
-            "history": [asdict(one) for one in self.history],
+            "history": [{k: value for k, value in asdict(one).items() if k != "key"} for one in self.history],
             "dropped": self.dropped,
         }
 

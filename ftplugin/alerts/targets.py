@@ -180,7 +180,9 @@ def secret_parts(url: str) -> Iterator[str]:
     if scheme.lower() not in _HOST_SHOWN:
         pieces += [place, parts.hostname or "", *place.split(":", 1)]  # of some the "port" is half of a token
     pieces += [value for name, value in query if name not in _PUBLIC]
-    pieces += [value for name, _, value in (pair.partition("=") for pair in parts.query.split("&")) if name not in _PUBLIC]
+    pieces += [
+        value for name, _, value in (pair.partition("=") for pair in parts.query.split("&")) if name not in _PUBLIC
+    ]
     if not login and ":" in place and "@" in rest:  # a pass phrase with / ? or #, which should have been written as %2F
         name, _, phrase = rest.rpartition("@")[0].partition(":")
         pieces += [name, phrase, *re.split("[/?#]", phrase)]

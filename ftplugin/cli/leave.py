@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from ..extension import Portal
 
 EXIT_LEAVE = "Exit codes: 0 this server is not active, or no longer; 1 it still is; 2 wrong configuration; 3 no Redis."
-LEFT_ALONE = (
-    "This server is stopped while it is active: its services stop with it, and the other server takes over when it can."
-)
+THEN = "its services stop with it, and the other server takes over when it can."
+LEFT_ALONE = f"This server is stopped while it is active: {THEN}"
 
 
 @click.command(epilog=EXIT_LEAVE)
@@ -41,7 +40,7 @@ def leave(context: click.Context, reason: str, limit_s: float, as_json: bool) ->
     node = node_of(context)
     found = status_of(node)
     if node.runtime.read_role() is None:
-        fail(UNREACHABLE, f"{found['problem']} {LEFT_ALONE}")
+        fail(UNREACHABLE, f"{found['problem']} If this server is active, {THEN}")
     if not node.role.active():
         return say({"left": True, "switch_id": None}, as_json, ["This server is not active: nothing to hand over."])
     me = Designation(found["designation"])

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Connection
+
 from ftplugin.store.database import Database
 
-from .conflicts import ConflictStore, Lost, conflict_id
+from .conflicts import ConflictStore, Lost, conflict_id, note
 from .files import FolderThing
 from .files_take import FileTaker
 from .ledger import BUCKETS, GONE, Bucket, Ledger, bucket_of, root_of
@@ -123,7 +125,8 @@ class Puller:
             left = list(page)
             while left and self._go_on():
                 answer = self._peer.ask("entries", thing=thing.name, buckets=left)
-                rest = [n for n in answer.get("left", []) if n in left]
+                there_left = answer.get("left")
+                rest = [n for n in left if n in there_left] if isinstance(there_left, list) else []
                 asked = [n for n in left if n not in rest]
                 if not asked:
                     raise ReplicationError(f"{thing.name}: the other server answers none of what was asked")
@@ -218,7 +221,7 @@ class Puller:
             digests = {one.key: one.digest for one in left if one.digest}
             texts = self._texts(thing, digests) if digests else {}
             ready = [one for one in left if not one.digest or one.key in texts] if len(texts) < len(left) else left
-            outcome = thing.take(ready, texts, lambda lost: self._keep(thing.name, lost))
+            outcome = thing.take(ready, texts, lambda lost, by: self._keep(thing.name, lost, by))
             self.progress[thing.name].problems += outcome.problems
             done |= dict.fromkeys(outcome.done)
             left = [one for one in left if one.digest and one.key not in texts] if texts else []
@@ -261,8 +264,8 @@ class Puller:
         progress.bytes += found.bytes
         return found.done
 
-    def _keep(self, thing: str, lost: Sequence[tuple[Wanted, Mapping[str, Any]]]) -> None:
-        """Record what gives way, before it does. Raises as the database."""
+    def _keep(self, thing: str, lost: Sequence[tuple[Wanted, Mapping[str, Any]]], by: Connection | None = None) -> None:
+        """Record what gives way, before it does. by: in whose transaction that is. Raises as the database."""
         now_s = self._wall_s()
         found = []
         for one, facts in lost:
@@ -281,7 +284,11 @@ class Puller:
                     won=won,
                 )
             )
-        self._conflicts.note(found)
+        # the portal's rows may be in the same file as ours, which it has locked
+        if by is not None and self._database.is_written_by(by):
+            note(by, found)
+        else:
+            self._conflicts.note(found)
         self.progress[thing].conflicts += len(found)
 
 

@@ -33,16 +33,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from .codec import Unsupported, codec, encode_text
 from .rows_form import RowForm
-from .thing import Found, Keep, Known, Outcome, ReplicationError, Wanted, check_name
+from .thing import Found, KeepRows, Known, Outcome, ReplicationError, Wanted, check_name
 from .untouched import Mark, Untouched
 
 ROWS_MAX = 50_000
-STREAMED = {
-    "stream_results": True,
-    "max_row_buffer": 32,
-}  # rows held at once: each may have a megabyte. SQLite gives one
+# Rows held at once: each may have a megabyte. SQLite gives one.
+STREAMED = {"stream_results": True, "max_row_buffer": 32}
 SLICE_ROWS = 1000  # written at once, of one transaction
-KEYS_MAX, ASKED_FIRST = 900, 32  # in one IN list, and in the first one while nobody knows how long a row is
+KEYS_MAX, ASKED_FIRST = 900, 8  # in one IN list, and in the first one while nobody knows how long a row is
 DIGEST_BYTES = 16  # over a plain line a forged row would have to collide with one that was signed
 RECENT_CHARS_MAX = 8_000_000  # of changed rows, held so that they are not read twice
 RAISE_SEQUENCE = text(
@@ -203,7 +201,7 @@ class RowThing:
 
     # --- write ----------------------------------------------------------------------------------------------------
 
-    def take(self, wanted: Sequence[Wanted], texts: Mapping[str, str], keep: Keep) -> Outcome:
+    def take(self, wanted: Sequence[Wanted], texts: Mapping[str, str], keep: KeepRows) -> Outcome:
         """Write or delete these rows in one transaction; when one cannot be written, in halves, down to that one.
 
         texts: of the rows to write, by key; a key without is deleted. keep: told of what gives way before it is gone for good.
@@ -221,7 +219,7 @@ class RowThing:
         parts = [self.take(half, texts, keep) for half in (wanted[:middle], wanted[middle:])]
         return Outcome(*(sum((list(part[n]) for part in parts), []) for n in range(3)))
 
-    def _take_all(self, wanted: Sequence[Wanted], texts: Mapping[str, str], keep: Keep) -> Outcome:
+    def _take_all(self, wanted: Sequence[Wanted], texts: Mapping[str, str], keep: KeepRows) -> Outcome:
         with self._untouched.connected(self.engine) as connection:
             _begin(connection, self.source)
             if self._known_at is not None and self._known_at == self._untouched.mark(connection):
@@ -233,7 +231,7 @@ class RowThing:
             return self._take_slices(connection, wanted, texts, keep, known=False)
 
     def _take_slices(
-        self, connection: Connection, wanted: Sequence[Wanted], texts: Mapping[str, str], keep: Keep, *, known: bool
+        self, connection: Connection, wanted: Sequence[Wanted], texts: Mapping[str, str], keep: KeepRows, *, known: bool
     ) -> Outcome:
         """A whole transaction. known: the ledger says what is there. Raises _Otherwise when it turns out not to."""
         outcome, written = Outcome([], [], []), 0
@@ -245,7 +243,7 @@ class RowThing:
         if not self._untouched.as_told(connection, before, written) and known:
             raise _Otherwise
         if lost:
-            keep(lost)
+            keep(lost, connection)
         connection.commit()
         return outcome
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from sqlalchemy import Connection
+
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,79}", re.ASCII)
 
 
@@ -49,6 +51,7 @@ class Outcome(NamedTuple):
 
 
 Keep = Callable[[Sequence[tuple[Wanted, Mapping[str, Any]]]], None]  # is told what gave way, with facts of it
+KeepRows = Callable[[Sequence[tuple[Wanted, Mapping[str, Any]]], Connection], None]  # in whose transaction they do
 
 
 class Known(NamedTuple):

@@ -61,18 +61,12 @@ class ContentPeer:
     def ask(self, what: str, **body: Any) -> dict[str, Any]:
         """The answer's JSON object. Raises ReplicationError with a sentence for whatever is wrong."""
         text, _ = self._asked(what, body)
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise ReplicationError("the other server's answer is no JSON object")
-        return found
+        return _object(text)
 
     def ask_bytes(self, what: str, **body: Any) -> tuple[dict[str, Any], memoryview]:
         """(head, the bytes behind it), of "rows" and "blocks". Raises ReplicationError."""
         text, rest = self._asked(what, body)
-        return dict(json.loads(text)), rest
+        return _object(text), rest
 
     def _asked(self, what: str, body: Mapping[str, Any]) -> tuple[str, memoryview]:
         raw = json.dumps(body, separators=(",", ":")).encode()
@@ -149,6 +143,16 @@ class ContentPeer:
         if answer.status != 200:
             raise ReplicationError(f"{peer} answers HTTP status {answer.status}: {_error(text)}")
         return text, rest
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ReplicationError("the other server's answer is no JSON object")
+    return found
 
 
 def _error(text: str) -> str:

@@ -110,6 +110,16 @@ class Database:
         name = self.url.database if self._is_sqlite else None
         return None if not name or name == ":memory:" or name.startswith("file:") else pathlib.Path(name)
 
+    def is_written_by(self, connection: Connection) -> bool:
+        """Whether ``connection`` has this very SQLite file open: while it writes, no other one can. Raises SQLAlchemyError."""
+        if self._file is None or connection.dialect.name != "sqlite":
+            return False
+        listed = connection.exec_driver_sql("PRAGMA database_list").all()
+        try:
+            return any(row[1] == "main" and os.path.samefile(row[2], self._file) for row in listed)
+        except OSError:
+            return False
+
     def prepare(self, limit_s: float = 3.0) -> None:
         """Make or upgrade the tables if that is due, trying again until ``limit_s`` (monotonic seconds) is over.
 

@@ -2,7 +2,8 @@
 
 ``Report`` stays the one source: each line goes to its day file and then here, with what is known around it (``report.bound``).
 structlog makes the lines (``lines``), own sinks carry them (``sinks``); neither is imported unless it is asked for. Nothing
-here raises or waits: a disk that is full or hangs, a dead journal or a stuck terminal costs lines, which are counted, and no tick.
+here raises or waits: a disk that is full or hangs, a dead journal or a stuck terminal costs lines, which are counted, and no
+tick.
 """
 
 from __future__ import annotations

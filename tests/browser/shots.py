@@ -52,6 +52,7 @@ class Studio:
         """The page as it stands, without what is far below."""
         if self.only and name not in self.only:
             return
+        page.wait_for_load_state("load")  # with its style sheet
         file = self.folder / f"{name}.png"
         size = page.viewport_size or {"width": 0, "height": 0}
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -84,6 +85,8 @@ PLAIN = (  # name, path, scheme, size
     ("switching", "/switching", "light", WINDOW),
     ("switchover", "/switch?target=server2", "light", WINDOW),
     ("rules", "/rules", "light", WINDOW),
+    ("balancer", "/balancer", "light", WINDOW),
+    ("replication", "/replication", "light", WINDOW),
 )
 
 

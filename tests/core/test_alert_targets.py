@@ -31,6 +31,10 @@ def test_of_a_targets_url_its_scheme_is_shown_and_its_host_where_that_is_no_toke
         (MAIL, "login of pager with p@ssw0rd / p%40ssw0rd to night@example.org refused", ["ssw0rd", "pager", "night@"]),
         (V3, "wrong digest for trapper: authauth1, privpriv1", ["authauth1", "privpriv1", "trapper"]),
         ("json://10.0.0.9/hooks/abc123?token=xyz789", "404 /hooks/abc123?token=xyz789", ["abc123", "xyz789"]),
+        ("tgram://12345678:HalfAToken/99/", "401 from /bot12345678:HalfAToken/sendMessage", ["12345678", "HalfAToken"]),
+        ("json://10.0.0.9/?token=a+b%2Fc99", "bad a+b%2Fc99, a+b/c99, a%20b%2Fc99", ["c99"]),
+        ("mailto://pager:pass/w0rd9@mail.example", "login with pass/w0rd9 refused: w0rd9", ["w0rd9"]),
+        ("mailto://pager:pass#w0rd9@mail.example", "login with pass#w0rd9 refused: w0rd9", ["w0rd9"]),
     ],
 )
 def test_no_piece_of_a_url_that_may_be_a_secret_stays_in_an_error(url: str, said: str, secrets: list[str]) -> None:

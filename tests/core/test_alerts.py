@@ -103,6 +103,16 @@ def test_a_switch_that_fails_again_and_again_is_told_once_with_the_number_of_the
     assert phases(told.happened(FAILED, 101.0 + REPEAT_S)) == ["once"], "a switch was done meanwhile: this one is news"
 
 
+def test_without_repetition_a_failure_is_news_again_after_an_hour_and_after_a_reboot() -> None:
+    told = incidents(0.0)
+    assert phases(told.happened(FAILED, 100.0)) == ["once"] and told.happened(FAILED, 3699.0) == []
+    rows = json.loads(json.dumps(told.to_json()))
+    assert phases(told.happened(FAILED, 3700.0)) == ["once"]
+    rebooted = incidents(0.0)
+    rebooted.resume(rows, 5.0, same_boot=False)
+    assert phases(rebooted.happened(FAILED, 6.0)) == ["once"]
+
+
 def test_every_switch_is_news() -> None:
     told = incidents()
     switch = Fact(cause=Cause.SWITCH, title="Failover: server1 is active", text="")
@@ -208,6 +218,42 @@ def test_a_repetition_is_left_out_while_an_earlier_message_of_its_incident_waits
         for one in told.look([LOST], BOTH, at_s, speaks=True):
             outbox.add(one, at_s, at_s)
     assert [item.message.phase for item in outbox.waiting] == [Phase.RAISED]
+
+
+@pytest.mark.parametrize("being_sent", [False, True])
+def test_a_begin_that_was_not_taken_does_not_come_after_the_end(being_sent: bool) -> None:
+    told, outbox = incidents(), Outbox(TARGETS[:1])
+    begin = told.look([LOST], BOTH, 1.0, speaks=True)[0]
+    outbox.add(begin, 1.0, 1.0)
+    if being_sent:
+        outbox.due(1.0, 9)
+    told.look([], BOTH, 2.0, speaks=True)
+    end = told.look([], BOTH, 2.0 + SETTLE_S, speaks=True)[0]
+    outbox.add(end, 40.0, 40.0)
+    if being_sent:
+        assert outbox.tried(TARGETS[0].key, begin.message_id, "refused", 41.0, 41.0) == "given up"
+    assert [item.message for item in outbox.waiting] == [end]
+    assert "the message of its end tells it" in outbox.history[0].detail
+
+
+def test_a_target_that_has_not_taken_a_message_rests_however_many_wait() -> None:
+    outbox = Outbox(TARGETS[:1])
+    for n in range(3 * BATCH_MAX):
+        outbox.add(message(n), 0.0, 0.0)
+    for one in outbox.due(0.0, 9)[0][1]:
+        outbox.tried(TARGETS[0].key, one.message_id, "refused", 1.0, 1.0)
+    assert outbox.due(0.9 + GAP_S_MIN, 9) == [] and outbox.due(1.0 + GAP_S_MIN, 9)
+
+
+def test_a_result_stays_with_its_target_when_others_are_configured() -> None:
+    outbox, one = Outbox(TARGETS), message()
+    outbox.add(one, 0.0, 0.0)
+    for target, word in zip(TARGETS, ("", "refused")):
+        outbox.tried(target.key, one.message_id, word, 1.0, 1.0)
+    again = Outbox(targets_of([TARGETS[1].url, TARGETS[0].url], []))
+    again.resume(json.loads(json.dumps(outbox.to_json())), 2.0, same_boot=True)
+    assert [(row["target"][0], row["word"]) for row in again.shown(2.0)["history"]] == [("2", "delivered")]
+    assert TARGETS[0].key not in json.dumps(again.shown(2.0))
 
 
 def test_a_test_is_tried_once() -> None:

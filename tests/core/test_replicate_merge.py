@@ -20,6 +20,7 @@ from ftplugin.replicate.merge import (
     edited,
     edited_text,
     entry_of,
+    is_forgotten,
     plainly_newer,
     judge,
     scanned,
@@ -245,7 +246,11 @@ ENTRIES = st.builds(
 @given(ENTRIES, ENTRIES)
 def test_what_is_told_from_texts_alone_is_what_the_entries_say(own: Entry, theirs: Entry) -> None:
     assert entry_of(own.text) == own
-    assert plainly_newer(own.text, theirs.text) == (theirs.digest if judge(own, theirs)[0] is Verdict.TAKE else None)
+    taken = judge(own, theirs)[0] is Verdict.TAKE and theirs.digest
+    for me, counted in (("server1", own.one == theirs.one), ("server2", own.two == theirs.two)):
+        found = plainly_newer(own.text, theirs.text, me)
+        assert found == (theirs.digest if taken and counted else None)
+        assert found is None or not is_forgotten(own, theirs, me, 1e12)
     for me in NODES:
         assert entry_of(edited_text(own.text, "0c", me, stamp_of(1.25))) == edited(own, "0c", me, 1.25)
 

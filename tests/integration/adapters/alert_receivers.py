@@ -23,25 +23,27 @@ V2C = api.PROTOCOL_MODULES[api.SNMP_VERSION_2C]
 class Webhook:
     """Takes JSON by POST; ``status`` is what it answers. ``got``: the bodies that it answered 200 to."""
 
-    def __init__(self, status: int = 200, port: int = 0) -> None:
+    def __init__(self, status: int = 200) -> None:
         self.status, self.got = status, []
+        self.refused = ""  # 400 for what has this in it
         got: list[dict[str, Any]] = self.got
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if owner.status == 200:
+                status = 400 if owner.refused and owner.refused in body["message"] else owner.status
+                if status == 200:
                     got.append(body)
-                self.send_response(owner.status)
+                self.send_response(status)
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
                 """Quiet."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
@@ -97,9 +99,9 @@ class Silent:
 class TrapReceiver:
     """SNMPv2c on UDP; acknowledges informs."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((host, 0))
         self._socket.settimeout(30)
 
     @property

@@ -34,12 +34,15 @@ class Log:
 
 
 class MovedClock(SystemClock):
-    """The node's clock, ``ahead_s`` later: what waits for its time need not be waited for."""
+    """The node's clock, ``ahead_s`` later: what waits for its time need not be waited for. The wall clock has its own error."""
 
-    ahead_s = 0.0
+    ahead_s = wall_ahead_s = 0.0
 
     def now_s(self) -> float:
         return super().now_s() + self.ahead_s
+
+    def wall_s(self) -> float:
+        return super().wall_s() + self.wall_ahead_s
 
 
 class Server:
@@ -109,6 +112,11 @@ class Server:
             return condition()
 
         wait_until(look, LIMIT_S, what)
+
+    @property
+    def waiting(self) -> list[str]:
+        """Headlines of what waits, for a test in which nothing is sent."""
+        return [item.message.headline for item in self.alerting.outbox.waiting]
 
     def idle(self) -> bool:
         return not self.alerting._children and not self.alerting.outbox.waiting

@@ -189,9 +189,10 @@ def a_couple(
     urls_of_databases: Sequence[str] = (),
     base: type[DeclarativeBase] = Base,
     mount: Callable[[FaultTolerance, Engine, pathlib.Path], None] = register,
+    one_file: bool = False,
 ) -> Iterator[Couple]:
     """Both servers, below ``folder``. urls_of_databases: of both portals, SQLite unless given. mount: registers what is of
-    ``base``.
+    ``base``. one_file: ftplugin keeps its tables in the portal's database.
     """
     with contextlib.ExitStack() as stack:
         ports = [free_port(), free_port()]
@@ -209,7 +210,7 @@ def a_couple(
             base.metadata.create_all(engine)
             files = home / "files"
             files.mkdir()
-            nodes.append(_node(stack, home, redis, engine, files, n, port, urls, mount))
+            nodes.append(_node(stack, home, redis, engine, files, n, port, urls, mount, one_file))
         yield Couple(*nodes)
 
 
@@ -223,6 +224,7 @@ def _node(
     port: int,
     urls: list[str],
     mount: Callable[[FaultTolerance, Engine, pathlib.Path], None],
+    one_file: bool,
 ) -> Node:
     app = Flask(f"portal{n + 1}")
     app.config.update(
@@ -231,6 +233,7 @@ def _node(
         FT_REDIS_URL=redis.url,
         FT_INSTANCE_DIR=str(home / "instance"),
         FT_SECRET_KEYS=[KEY],
+        FT_DATABASE_URL=str(engine.url) if one_file else "",
     )
     mounted = FaultTolerance(app, authorize=lambda permission: True)
     mount(mounted, engine, folder)

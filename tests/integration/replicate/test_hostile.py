@@ -217,6 +217,8 @@ def test_entries_that_no_honest_server_sends_are_refused_and_said(couple: Couple
         {"entries": {"3": {"[1]": "d 1 0 0.000 server1"}}, "left": []} if what == "entries" else real(what, **body)
     )
     assert bucket_of("[1]") != 3 and "not of what was asked" in hostile.to(couple).error
+    hostile.ask = lambda what, **body: {**real(what, **body), "left": 5}  # type: ignore[method-assign]
+    assert "is no entry" in hostile.to(couple).error, "a wrong list of what is left is none"
 
 
 def test_rows_in_a_wrong_form_or_with_another_digest_write_nothing(couple: Couple) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import shutil
 from collections.abc import Iterator
 
@@ -12,8 +13,9 @@ from sqlalchemy import Engine, event, text
 
 from ftplugin.replicate import pull
 from ftplugin.replicate.conflicts import ConflictStore
+from ftplugin.replicate.engine import Replicator
 
-from .conftest import Couple
+from .conftest import Couple, a_couple
 from .test_rows import rename, some, users
 
 
@@ -107,6 +109,23 @@ def test_a_row_gone_behind_the_ledger_is_not_counted_as_written(couple: Couple) 
     couple.two.scan(gone="restore")
     couple.settle()
     assert names(couple)[0] == names(couple)[1] and len(names(couple)[1]) == 40
+
+
+def test_a_conflict_is_kept_when_the_portal_s_tables_are_in_the_same_file_as_ours(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Replicator, "ensure", lambda replicator: None)
+    with a_couple(tmp_path, one_file=True) as couple:
+        couple.one.edit(some)
+        couple.settle(active=True)
+        for name in ("first", "second"):  # more edits than on the other one: it wins
+            rename(couple.one, 1, name)
+            couple.one.scan()
+        rename(couple.two, 1, "typed here")
+        couple.settle()
+        assert names(couple) == [["second", "user 2", "user 3"]] * 2
+        kept = ConflictStore(couple.two.ft.database).listed()
+        assert [c.lost["values"]["name"] for c in kept] == ["typed here"]
 
 
 def test_an_engine_that_begins_its_transactions_by_itself(couple: Couple) -> None:

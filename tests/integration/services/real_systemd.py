@@ -20,6 +20,7 @@ import pytest
 SYSTEMD = pathlib.Path("/usr/lib/systemd/systemd")
 MOUNTS = pathlib.Path("/sys/fs/cgroup")
 START_LIMIT_S, END_LIMIT_S = 15.0, 10.0
+CALL_LIMIT_S = 100.0  # "stop" waits until a unit has stopped
 EXIT_NOW = signal.SIGRTMIN + 24  # systemd(1)
 START = """
 set -e
@@ -110,7 +111,7 @@ class RealSystemd:
 
     def _call(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.bin / "systemctl"), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20)
+        return subprocess.run(command, capture_output=True, text=True, timeout=CALL_LIMIT_S)
 
     def add(self, unit: str, text: str) -> None:
         """Write a unit file and let systemd read it."""

@@ -126,6 +126,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     made.end()
 
 
+@pytest.mark.full
 def test_stop_hands_the_services_over_before_anything_ends(pair: Pair) -> None:
     pair.cluster.node("outside").start()
     pair.systemd.tell("start", TARGET)

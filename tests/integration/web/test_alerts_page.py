@@ -123,7 +123,7 @@ def hook() -> Iterator[tuple[int, list[dict[str, Any]]]]:
             """Quiet."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server.server_address[1], got
     server.shutdown()
     server.server_close()
