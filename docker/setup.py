@@ -52,7 +52,9 @@ def more() -> dict[str, str]:
     """Further settings, over those above: FT_SETUP_SETTINGS="interval_s=5 lan_references=10.77.1.1"."""
     words = os.environ.get("FT_SETUP_SETTINGS", "").split()
     if wrong := [word for word in words if "=" not in word]:
-        raise SystemExit(f"setup: FT_SETUP_SETTINGS has {wrong[0]!r}: write each setting as name=value, as interval_s=5")
+        raise SystemExit(
+            f"setup: FT_SETUP_SETTINGS has {wrong[0]!r}: write each setting as name=value, as interval_s=5"
+        )
     return dict(word.split("=", 1) for word in words)
 
 
