@@ -7,6 +7,9 @@ in place, so it also works on a full disk. It counts for one boot: no command ou
 Nobody waits for a frozen process. The starter writes down its command, which waits at a gate, looks for a demotion
 since it asked, and only then opens the gate; who demotes writes that down first and then looks for a command. One of
 the two sees the other. The file lock only keeps two writers of the same part apart and is waited for a moment.
+
+Nobody who stops waits for a disk that hangs either: a demotion and the end of a start are written beside, and waited for
+a moment. A start does wait: what cannot be noted must not start.
 """
 
 from __future__ import annotations
@@ -18,15 +21,17 @@ import pathlib
 import secrets
 import signal
 import struct
+import threading
 import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Callable, Iterator
 
 from ftplugin.clock import SystemClock
 
 LOCK_LIMIT_S = 0.1
+WRITE_LIMIT_S = 0.5
 KILL_LIMIT_S = 1.0
 READS_MAX = 3  # a reader may catch a writer half way
 LOOK_S = 0.005
@@ -60,6 +65,8 @@ class StartFile:
         self._path = str(path) if path else f"/proc/self/fd/{os.memfd_create(f'ft-{name}'[:200])}"
         self.where = f" (in {path})" if path else ""
         self._said = False
+        self._demoted_epoch = 0  # the highest that a demotion of this process was under
+        self._beside: dict[str, threading.Thread] = {}
         try:
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +99,38 @@ class StartFile:
 
     def demote(self, epoch: int) -> None:
         """Note a demotion, so that no start begun before it goes on and none under a lower epoch begins."""
-        try:
+        self._demoted_epoch = max(epoch, self._demoted_epoch)
+        self._write_beside("a demotion", self._note_demotion)
+
+    def _note_demotion(self) -> None:
+        noted = -1
+        while noted < self._demoted_epoch:  # a further one came while the disk hung
             with self._turn() as descriptor:
-                epoch = max(epoch, self._read(_DEMOTED).epoch)
-                self._write(descriptor, _DEMOTED, Slot(epoch=epoch, token=secrets.randbits(63) | 1))
-        except OSError as error:
-            _log.error("a demotion cannot be noted%s: %s", self.where, error)  # stopping is right all the same
+                noted = max(self._demoted_epoch, self._read(_DEMOTED).epoch)
+                self._write(descriptor, _DEMOTED, Slot(epoch=noted, token=secrets.randbits(63) | 1))
+
+    def _write_beside(self, what: str, write: Callable[[], None]) -> None:
+        """On a thread, waited for a moment: who stops a service must not hang with the disk. One that hangs is not joined by
+        a second; it notes the latest once the disk is back."""
+
+        def work() -> None:
+            try:
+                write()
+            except OSError as error:
+                _log.error("%s cannot be noted%s: %s", what, self.where, error)  # stopping is right all the same
+
+        before = self._beside.get(what)
+        if before is not None and before.is_alive():
+            return
+        thread = self._beside[what] = threading.Thread(target=work, name="ft-start-file", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads here
+            _log.error("%s cannot be noted%s: %s", what, self.where, error)
+            return
+        thread.join(WRITE_LIMIT_S)
+        if thread.is_alive():
+            _log.error("%s is not noted%s: the disk does not answer; stopping all the same", what, self.where)
 
     def starts(self, pid: int) -> bool:
         """Note the start command ``pid``; False when another one runs."""
@@ -109,14 +142,14 @@ class StartFile:
         return True
 
     def ended(self, pid: int) -> None:
-        """Note that the start command ``pid`` has ended."""
-        try:
-            with self._turn() as descriptor:
-                known = self._read(_STARTED)
-                if known.pid == pid:
-                    self._write(descriptor, _STARTED, Slot(epoch=known.epoch))
-        except OSError as error:
-            _log.error("the end of a start cannot be noted%s: %s", self.where, error)  # its pid is checked anyway
+        """Note that the start command ``pid`` has ended; its pid is checked anyway."""
+        self._write_beside("the end of a start", lambda: self._note_end(pid))
+
+    def _note_end(self, pid: int) -> None:
+        with self._turn() as descriptor:
+            known = self._read(_STARTED)
+            if known.pid == pid:
+                self._write(descriptor, _STARTED, Slot(epoch=known.epoch))
 
     def running(self) -> int:
         """The pid of the start command that runs, of whichever process; 0 when none does."""
