@@ -53,6 +53,8 @@ def disk(tmp_path: pathlib.Path) -> Iterator[Disk]:
         pytest.skip(f"needs root and {', '.join(TOOLS)}")
     try:
         made = Disk(tmp_path)
+        made.freeze()
+        made.thaw()
     except subprocess.CalledProcessError as error:
         pytest.skip(f"no file system can be mounted here: {error.stderr.decode(errors='replace').strip()}")
     yield made
