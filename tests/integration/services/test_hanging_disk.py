@@ -51,12 +51,15 @@ class Disk:
 def disk(tmp_path: pathlib.Path) -> Iterator[Disk]:
     if os.geteuid() != 0 or not all(shutil.which(tool) for tool in TOOLS):
         pytest.skip(f"needs root and {', '.join(TOOLS)}")
+    made: Disk | None = None
     try:
         made = Disk(tmp_path)
         made.freeze()
         made.thaw()
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"no file system can be mounted here: {error.stderr.decode(errors='replace').strip()}")
+        if made is not None:
+            made.close()
+        pytest.skip(f"no file system can be mounted and frozen here: {error.stderr.decode(errors='replace').strip()}")
     yield made
     made.close()
 
