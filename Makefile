@@ -10,11 +10,11 @@ QUIET ?=
 DESTDIR ?=
 FT_VENV ?= /opt/ft/venv
 PY := .venv/bin/python
-# Without clusters, so they run beside those, one after the other: what waits for real time, and what computes.
+# Without clusters, so they run beside those: what waits for real time, and what computes.
 COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replicate tests/integration/docker
 WAITS := tests/integration/adapters tests/integration/celery tests/integration/database tests/integration/health \
   tests/integration/services tests/integration/standby
-# The clusters' heartbeats are judged by the clock: as root they go before what runs beside them.
+# Heartbeats are judged by the clock: as root such tests go before what only computes.
 FIRST := $(shell nice -n -10 nice 2>/dev/null | grep -q '^-' && echo nice -n -10)
 # A wait that missed its deadline on a shared machine is tried once more, and listed as RERUN; no other failure is.
 ONCE_MORE := --reruns 1 --only-rerun 'not within [0-9.]+ s|[Tt]imeout [0-9]+ms' -rR
@@ -40,12 +40,12 @@ run: .venv/.made ## start the two-node demo; Ctrl-C ends it (ARGS=--help for its
 test: lint ## every check and every test (ARGS: only these, as pytest takes them)
 ifeq ($(strip $(ARGS)),)
 	@mkdir -p instance; \
-	{ $(PY) -m pytest $(ONCE_MORE) $(WAITS) >instance/waits.log 2>&1; waits=$$?; \
-	  nice -n 10 $(PY) -m pytest $(ONCE_MORE) $(COMPUTES) >instance/computes.log 2>&1; exit $$((waits | $$?)); } & beside=$$!; \
+	$(FIRST) $(PY) -m pytest $(ONCE_MORE) $(WAITS) >instance/waits.log 2>&1 & waits=$$!; \
+	nice -n 10 $(PY) -m pytest $(ONCE_MORE) $(COMPUTES) >instance/computes.log 2>&1 & computes=$$!; \
 	$(FIRST) $(PY) -m pytest $(ONCE_MORE) $(addprefix --ignore=,$(COMPUTES) $(WAITS)); rest=$$?; \
-	wait $$beside; beside=$$?; \
+	wait $$waits; waits=$$?; wait $$computes; computes=$$?; \
 	echo "Beside these ran $(WAITS):"; cat instance/waits.log; \
-	echo "and then $(COMPUTES):"; cat instance/computes.log; exit $$((rest | beside))
+	echo "and $(COMPUTES):"; cat instance/computes.log; exit $$((rest | waits | computes))
 else
 	$(PY) -m pytest $(ARGS)
 endif
