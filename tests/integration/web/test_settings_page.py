@@ -337,11 +337,12 @@ def test_a_long_history_comes_in_pages(browser: Browser) -> None:
 
 
 def test_an_edit_that_lost_against_the_other_server_s_is_kept_and_shown(browser: Browser) -> None:
+    browser.site.configure(threshold=6)
     document = browser.site.portal.settings.document()
     later = document | {"saved_at": time.time() + 5, "actor": "bob", "values": document["values"] | {"threshold": 8}}
     assert browser.site.portal.settings.adopt(later)
     text = browser.page(HISTORY)
-    assert "Edits that lost" in text and "threshold=5" in text and "bob" in text
+    assert "Edits that lost" in text and "threshold=6" in text and "bob" in text
 
 
 # --- two at once ---------------------------------------------------------------------------------------------------
