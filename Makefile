@@ -13,7 +13,7 @@ PY := .venv/bin/python
 # Without clusters, so they run beside those: what waits for real time, and what computes.
 COMPUTES := tests/sim tests/core tests/integration/web tests/integration/replicate tests/integration/docker
 WAITS := tests/integration/adapters tests/integration/celery tests/integration/database tests/integration/health \
-  tests/integration/services tests/integration/standby
+  tests/integration/services tests/integration/standby tests/integration/attacks tests/integration/units
 # Heartbeats are judged by the clock: as root such tests go before what only computes.
 FIRST := $(shell nice -n -10 nice 2>/dev/null | grep -q '^-' && echo nice -n -10)
 # A wait that missed its deadline on a shared machine is tried once more, and listed as RERUN; no other failure is.
