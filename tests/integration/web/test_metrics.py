@@ -18,6 +18,8 @@ from ftplugin.status import status_of
 from tests.core.ticks import S2, A, S, Ticks, settings
 from workers.page_feed import PageFeed
 
+from tests.integration.celery.node_process import wait_for
+
 from .conftest import KEY, MakeSite, Site
 from .metrics_site import ALLOWED, Scrape, scrape, scraped, ticked, watched
 from .status_site import fullest, view_of
@@ -204,8 +206,8 @@ def test_a_lease_is_as_long_as_the_shorter_settings_say_until_both_servers_have_
     found = scrape(watched)
     assert (found("ft_lease_seconds"), found("ft_heartbeat_interval_seconds")) == (113, 60)
     watched.portal.settings.acknowledged(revision)
-    time.sleep(0.3)  # how long a look into the database is kept
-    assert (scrape(watched)("ft_lease_seconds") or 0) > 200
+    # a look into the database is kept for a moment
+    wait_for("the longer lease is told", lambda: (scrape(watched)("ft_lease_seconds") or 0) > 200, 10)
 
 
 def test_a_process_that_was_asked_nothing_for_long_tells_the_settings_of_now(
@@ -214,9 +216,8 @@ def test_a_process_that_was_asked_nothing_for_long_tells_the_settings_of_now(
     other = make_site(FT_METRICS_ALLOW=[ALLOWED])
     assert scrape(other)("ft_settings_revision") == 1
     watched.configure(interval_s=60.0)
-    time.sleep(0.3)  # as above
-    found = [scrape(site)("ft_settings_revision") for site in (watched, other)]
-    assert found == [2, 2]
+    sites = (watched, other)
+    wait_for("both tell revision 2", lambda: [scrape(s)("ft_settings_revision") for s in sites] == [2, 2], 10)
 
 
 def test_a_health_check_is_told_until_it_is_too_old(watched: Site) -> None:
