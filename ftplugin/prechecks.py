@@ -244,7 +244,8 @@ def _drained(card: Mapping[str, Any], status: Mapping[str, Any]) -> PreCheck:
 
 
 def _switching(card: Mapping[str, Any], other: Mapping[str, Any], status: Mapping[str, Any]) -> PreCheck:
-    running = status["running_switch"] or card.get("switch") or other.get("switch")
+    told = (server.get("switch") for server in (card, other) if not server.get("old"))
+    running = status["running_switch"] or next(filter(None, told), None)
     if running:
         text = N_("A switch is running (%(rule)s, step %(step)s).")
         return _line(

@@ -16,6 +16,7 @@ from ftplugin.core.terms import Phase, Role
 from ftplugin.prechecks import Blocked
 
 from .conftest import MakeSite, Site
+from .status_site import peer_status
 from .test_admin import ADMIN, EVIL, Browser, browser
 from .test_maintenance import order_bodies
 
@@ -170,6 +171,16 @@ def test_a_running_switch_blocks(browser: Browser) -> None:
     browser.site.role(Role.ACTIVE)
     publish_switch(browser.site, outcome="running", step="fence")
     assert check(browser.page(TARGET), "switch").startswith("blocks A switch is running (M1, step fence)")
+
+
+def test_the_others_switch_blocks_while_its_word_is_young_and_not_for_ever(browser: Browser) -> None:
+    """The other server is asked for its word only while somebody looks: the last one may be from yesterday."""
+    browser.site.role(Role.ACTIVE)
+    told = {"rule": "M1", "kind": "switchover", "step": "service cti", "elapsed_s": 1.0}
+    peer_status(browser.site, switch=told)
+    assert check(browser.page(TARGET), "switch").startswith("blocks A switch is running (M1, step service cti)")
+    peer_status(browser.site, switch=told, age_s=60.0)
+    assert check(browser.page(TARGET), "switch").startswith("ok No switch is running")
 
 
 @pytest.fixture
