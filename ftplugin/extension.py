@@ -83,6 +83,8 @@ class Portal:
         self.health: PortalHealth | None = None  # None: not mounted, so the portal's own checks are not known here
         self.replicator: Replicator | None = None  # None: not mounted, so what the portal registers is not known here
         self._announcer = Announcer(self.runtime.client, self.keys)
+        self._noticed: RoleRecord | None = None
+        self.app: Flask | None = None  # None: not mounted
         self._refusals: dict[str, float] = {}
         self._refusals_lock = threading.Lock()
         self.report.about = self._about
@@ -147,9 +149,12 @@ class Portal:
 
     def notice(self, record: RoleRecord | None, switch: Mapping[str, Any] | None = None) -> None:
         """What a request of the current app has read anyway, for the signals (``ftplugin.signals``)."""
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        self._announcer.see_role(app, self, record)
-        self._announcer.see_switch(app, self, switch)
+        if record is self._noticed and switch is None:
+            return
+        assert self.app is not None
+        self._announcer.see_role(self.app, self, record)
+        self._announcer.see_switch(self.app, self, switch)
+        self._noticed = record
 
     def refuse(self, cause: str, text: str) -> None:
         """Count a refused message, and log it at most once in 10 s for each cause."""
@@ -231,17 +236,18 @@ class FaultTolerance:
         from .cli import group
         from .standby.door import Door
         from .standby.marks import look
+        from .web.monitor import AtOnce
 
         rights, name = authorize or self._authorize, actor or self._actor
         portal = Portal(NodeConfig.of(app.config, unpaired=True), rights, layout or self._layout, name)
-        portal.prechecks = self._prechecks
+        portal.app, portal.prechecks = app, self._prechecks
         portal.health = PortalHealth(app, portal, self._health_hooks)
-        app.before_request(portal.health.ensure)
         portal.replicator = Replicator(app, portal, self._registry)
-        app.before_request(portal.replicator.ensure)
         app.extensions[NAME] = portal
-        app.wsgi_app = portal.door = Door(app, portal, self._forwards_max)  # type: ignore[method-assign]
-        app.url_value_preprocessor(look)
+        threads = (portal.health.ensure, portal.replicator.ensure)
+        portal.door = Door(app, portal, self._forwards_max, threads, AtOnce(app, portal))
+        app.wsgi_app = portal.door  # type: ignore[method-assign]
+        app.url_value_preprocessor(look(app.view_functions))
         _add_urls(app, portal.config, blueprint or self._blueprint)
         app.cli.add_command(group)
         assert portal.producer.queue  # made now: the first fence must not wait for the import of its parts

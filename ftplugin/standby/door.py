@@ -7,11 +7,11 @@ all of the portal's own checks too, which the active server makes, and so before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
+from flask import Flask, Response
 from werkzeug.wsgi import get_host
 
 from ftplugin import protocol
@@ -43,14 +43,35 @@ class Slip:
 
 
 class Door:
-    """Stands before ``app.wsgi_app``. ``at_once_max``: requests that are passed on at a time in this process."""
+    """Stands before ``app.wsgi_app``.
 
-    def __init__(self, app: Flask, ft: Portal, at_once_max: int) -> None:
-        self._inner, self._ft = app.wsgi_app, ft
+    at_once_max: requests that are passed on at a time in this process. threads: functions that start a thread of this process
+    unless it runs; they are called at each request, since a server may fork after the portal was made. monitor: answers what
+    is asked of the monitor (``ftplugin.web.monitor.AtOnce``), and None for all else.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        ft: Portal,
+        at_once_max: int,
+        threads: Sequence[Callable[[], None]],
+        monitor: Callable[[Environ], Response | None],
+    ) -> None:
+        self._inner, self._ft, self._threads, self._logger = app.wsgi_app, ft, threads, app.logger
+        self._monitor = monitor
         self._forwarder = Forwarder(app, ft, at_once_max)
         self.finder = Finder(ft)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        for ensure in self._threads:
+            try:
+                ensure()
+            except RuntimeError as error:  # no more threads here: the request is answered all the same
+                self._logger.error("ftplugin: %s: %s; the next request tries again", ensure.__qualname__, error)
+        said = self._monitor(environ)
+        if said is not None:
+            return said(environ, start_response)
         environ[SLIP] = slip = Slip()
         if hop.QUERY_NAME in environ.get("QUERY_STRING", ""):
             environ["QUERY_STRING"], slip.hop_epoch = hop.unmarked(environ["QUERY_STRING"])

@@ -7,7 +7,7 @@ decorator around it has hidden the mark; then the request's body must not have b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -77,12 +77,15 @@ def _wrapped(view: Callable[..., Any], rule: Rule) -> Callable[..., Any]:
     return inner
 
 
-def look(endpoint: str | None, values: Any) -> None:
-    """For each request of the app, before anything else of it: send on what asks for a marked view."""
-    view = current_app.view_functions.get(endpoint or "")
-    rule: Rule | None = getattr(view, RULE, None)
-    if rule is not None:
-        send_on(rule)
+def look(views: Mapping[str, Callable[..., Any]]) -> Callable[[str | None, Any], None]:
+    """For each request of the app that has these ``views``, before anything else of it: send on what asks for a marked one."""
+
+    def at(endpoint: str | None, values: Any) -> None:
+        rule: Rule | None = getattr(views.get(endpoint or ""), RULE, None)
+        if rule is not None:
+            send_on(rule)
+
+    return at
 
 
 def send_on(rule: Rule, *, late: bool = False) -> None:

@@ -6,22 +6,26 @@ The node API is not limited by address: it believes signatures alone, and a serv
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
+from typing import Any
 
-from flask import Response, request
+from flask import Response
 
 from ftplugin.core.settings import SettingsError, parse_address
-from ftplugin.extension import Portal, portal
+from ftplugin.extension import Portal
 from ftplugin.pairing.secrets import Network
 
 REFUSED = "address"
 
 
-def barred() -> Response | None:
+def barred(ft: Portal, environ: Mapping[str, Any]) -> Response | None:
     """403 for an address that may not ask; None for one that may. Without FT_MONITOR_ALLOW it looks at nothing."""
-    ft = portal()
-    if not ft.config.monitor_allow or may_ask(ft, request.remote_addr or ""):
+    if not ft.config.monitor_allow:
         return None
-    ft.refuse(REFUSED, f"{request.remote_addr or 'an unknown address'} may not ask the monitor (FT_MONITOR_ALLOW)")
+    remote = environ.get("REMOTE_ADDR") or ""
+    if may_ask(ft, remote):
+        return None
+    ft.refuse(REFUSED, f"{remote or 'an unknown address'} may not ask the monitor (FT_MONITOR_ALLOW)")
     return Response("this address may not ask (FT_MONITOR_ALLOW)\n", status=403, content_type="text/plain")
 
 

@@ -7,8 +7,15 @@ servers switch on an application error, its health checks are good.
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Request, Response, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from ftplugin import protocol
@@ -31,22 +38,17 @@ OK, UNAVAILABLE = 200, 503
 SERVER_STATE = "HTTP_X_HAPROXY_SERVER_STATE"  # HAProxy's http-check send-state
 SERVER_STATE_CHARS_MAX = 100
 SWITCH = "switch"
-
-
-def make_blueprint() -> Blueprint:
-    """The blueprint ``ft_monitor``."""
-    blueprint = Blueprint("ft_monitor", __name__)
-    blueprint.before_request(barred)
-    pages = {"monitor": monitor, "active": active, "standby": standby, "live": live, "ready": ready}
-    for name, view in pages.items():
-        blueprint.add_url_rule(f"/{name}", name, view, methods=METHODS, provide_automatic_options=False)
-    return blueprint
+NAME, LEGACY_NAME = "ft_monitor", "ft_monitor_legacy"
+LEGACY_PATH = "/ipscfg/admin/monitor.aspx"
+Environ = dict[str, Any]
+Page = Callable[[Portal, Environ], Response]
+logger = logging.getLogger(__name__)
 
 
 class _LegacyPath(BaseConverter):
     """The old address of the monitor in any letter case."""
 
-    regex = r"(?i:IPSCFG/admin/monitor\.aspx)"
+    regex = f"(?i:{re.escape(LEGACY_PATH[1:])})"
     part_isolating = False
 
 
@@ -55,8 +57,8 @@ def mount_legacy(app: Flask) -> None:
     app.url_map.converters["ft_legacy_monitor"] = _LegacyPath
     app.add_url_rule(
         "/<ft_legacy_monitor:path>",
-        "ft_monitor_legacy",
-        lambda path: barred() or monitor(),
+        LEGACY_NAME,
+        lambda path: answered(monitor),
         methods=METHODS,
         provide_automatic_options=False,
     )
@@ -64,30 +66,24 @@ def mount_legacy(app: Flask) -> None:
 
 def plain(body: str, status: int = OK) -> Response:
     """A small text answer: every header here is paid for at each heartbeat."""
-    response = Response(body, status=status, content_type="text/plain")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(body, status, [("Content-Type", "text/plain"), ("Cache-Control", "no-store")])
 
 
-def monitor() -> Response:
+def monitor(ft: Portal, environ: Environ) -> Response:
     """``?mod=NONE``, ``IPSWS`` or ``FT``; names and values in any letter case."""
-    mode = PLAIN_QUERIES.get(request.environ.get("QUERY_STRING", "")) or _parsed_mode()
+    mode = PLAIN_QUERIES.get(environ.get("QUERY_STRING", "")) or _parsed_mode(environ)
     if mode not in MODES:
         return plain(f"unknown mod: use one of {', '.join(MODES)}\n", 400)
-    ft = portal()
-    if ASK_ENVIRON in request.environ:  # the peer's heartbeat, and no balancer
+    asked = None
+    if ASK_ENVIRON in environ:  # the peer's heartbeat, and no balancer
         ft.probers.flush(ft.clock.now_s())
+        asked = read_ask(ft, environ)
     else:
-        _note_prober(ft, QUESTIONS[mode], flush=mode != "NONE")
-        if mode == "NONE":
-            return plain("OK")
-    asked = read_ask(ft)
+        _note_prober(ft, environ, QUESTIONS[mode], flush=mode != "NONE")
     if asked is None:
-        if mode == "NONE":
-            return plain("OK")
         if mode == "FT":
             return plain("ACTIVE" if _is_active(ft) else "STANDBY")
-        return plain(_health_body(ft, ft.runtime.snapshot(reading.DOCUMENTS)))
+        return plain("OK" if mode == "NONE" else _health_body(ft, ft.runtime.snapshot(reading.DOCUMENTS)))
     designation, asker, nonce = asked
     snapshot = answer_snapshot(ft, (AGENT, SWITCH, *reading.DOCUMENTS))
     ft.notice(snapshot.role, snapshot.documents.get(SWITCH))
@@ -101,23 +97,22 @@ def monitor() -> Response:
     return response
 
 
-def _note_prober(ft: Portal, question: str, *, flush: bool = True) -> None:
+def _note_prober(ft: Portal, environ: Environ, question: str, *, flush: bool = True) -> None:
     """Who asks (``ftplugin.balancer.probers``). flush False: this question touches no Redis, not even beside the answer."""
-    environ = request.environ
     seen_as = environ.get(SERVER_STATE, "")[:SERVER_STATE_CHARS_MAX]
     ft.probers.note(environ.get("REMOTE_ADDR") or "", question, ft.clock.now_s(), seen_as, flush=flush)
 
 
-def _parsed_mode() -> str:
-    return next((value for name, value in request.args.items() if name.lower() == "mod"), "").upper()
+def _parsed_mode(environ: Environ) -> str:
+    return next((value for name, value in Request(environ).args.items() if name.lower() == "mod"), "").upper()
 
 
-def read_ask(ft: Portal) -> tuple[Designation, Designation, str] | None:
+def read_ask(ft: Portal, environ: Environ) -> tuple[Designation, Designation, str] | None:
     """(own designation, asker, nonce) of a signed question; None when there is none that can be answered.
 
     A wrong question is counted and logged; it gets the page without the node state.
     """
-    header = request.environ.get(ASK_ENVIRON)
+    header = environ.get(ASK_ENVIRON)
     if header is None:
         return None
     designation = ft.designation()
@@ -126,7 +121,7 @@ def read_ask(ft: Portal) -> tuple[Designation, Designation, str] | None:
     try:
         asker, nonce = protocol.read_ask(ft.config.secret_keys, header)
     except protocol.ProtocolError as error:
-        ft.refuse(error.cause, f"{error} (from {request.remote_addr})")
+        ft.refuse(error.cause, f"{error} (from {environ.get('REMOTE_ADDR')})")
         return None
     return designation, asker, nonce
 
@@ -164,27 +159,27 @@ def _is_active(ft: Portal) -> bool:
     return yes
 
 
-def active() -> Response:
-    _note_prober(portal(), "active")
-    yes = _is_active(portal())
+def active(ft: Portal, environ: Environ) -> Response:
+    _note_prober(ft, environ, "active")
+    yes = _is_active(ft)
     return plain("ACTIVE" if yes else "STANDBY", OK if yes else UNAVAILABLE)
 
 
-def standby() -> Response:
-    _note_prober(portal(), "standby")
-    yes = _is_active(portal())
+def standby(ft: Portal, environ: Environ) -> Response:
+    _note_prober(ft, environ, "standby")
+    yes = _is_active(ft)
     return plain("ACTIVE" if yes else "STANDBY", UNAVAILABLE if yes else OK)
 
 
-def live() -> Response:
-    if request.environ.get("REMOTE_ADDR") not in portal().config.own_hosts:  # its agent asks too, and is no balancer (P1)
-        _note_prober(portal(), "live", flush=False)
+def live(ft: Portal, environ: Environ) -> Response:
+    if environ.get("REMOTE_ADDR") not in ft.config.own_hosts:  # its agent asks too, and is no balancer (P1)
+        _note_prober(ft, environ, "live", flush=False)
     return plain("OK")
 
 
-def ready() -> Response:
-    _note_prober(portal(), "ready")
-    reasons = _not_ready(portal())
+def ready(ft: Portal, environ: Environ) -> Response:
+    _note_prober(ft, environ, "ready")
+    reasons = _not_ready(ft)
     return plain("\n".join(reasons) or "OK", UNAVAILABLE if reasons else OK)
 
 
@@ -203,3 +198,65 @@ def _not_ready(ft: Portal) -> list[str]:
         lines = _health_body(ft, snapshot).splitlines()
         reasons += lines if lines[0] != "IPSWS=OK" else []
     return reasons
+
+
+PAGES: Mapping[str, Page] = {"monitor": monitor, "active": active, "standby": standby, "live": live, "ready": ready}
+
+
+def make_blueprint() -> Blueprint:
+    """The blueprint ``ft_monitor``."""
+    blueprint = Blueprint(NAME, __name__)
+    for name, page in PAGES.items():
+        view = partial(answered, page)
+        blueprint.add_url_rule(f"/{name}", name, view, methods=METHODS, provide_automatic_options=False)
+    return blueprint
+
+
+def answered(page: Page) -> Response:
+    """As a view."""
+    ft, environ = portal(), request.environ
+    return barred(ft, environ) or page(ft, environ)
+
+
+class AtOnce:
+    """The same pages before the portal's own functions run, so that nothing these ask can hold up a heartbeat.
+
+    A portal that reads its user from a database before each request would make the monitor of both servers depend on that
+    database, and ``mod=NONE`` touches none (spec 3); one that demands a log-in would answer a balancer with its form.
+    Left to the views: a portal that has put a layer of its own inside (what it does to the client's address is not known
+    here), one that tells its pages apart by host, and whatever goes wrong, since the portal knows where to report it.
+    """
+
+    def __init__(self, app: Flask, ft: Portal) -> None:
+        self._app, self._ft = app, ft
+        self._own = getattr(app.wsgi_app, "__func__", None) is Flask.wsgi_app
+        self._pages: Mapping[str, Page] | None = None
+        self._legacy: Page | None = None
+
+    def __call__(self, environ: Environ) -> Response | None:
+        """None: it is no question to the monitor, or is left to the views."""
+        if self._pages is None:
+            self._pages = dict(self._found())
+        path = environ.get("PATH_INFO", "")
+        page = self._pages.get(path) or (self._legacy if path.lower() == LEGACY_PATH else None)
+        if page is None or environ["REQUEST_METHOD"] not in METHODS:
+            return None
+        try:
+            return barred(self._ft, environ) or page(self._ft, environ)
+        except Exception as error:  # the view will raise it again, and there it is the portal's
+            logger.debug("left to the view: %s", error)
+            return None
+
+    def _found(self) -> Iterator[tuple[str, Page]]:
+        """Each page at its path, unless a rule of the portal's own has taken that."""
+        urls = self._app.url_map
+        if not self._own or urls.host_matching or self._app.subdomain_matching:
+            return
+        if LEGACY_NAME in self._app.view_functions:
+            self._legacy = monitor
+        adapter = urls.bind("localhost")
+        for name, page in PAGES.items():
+            for rule in urls.iter_rules(f"{NAME}.{name}"):
+                with suppress(HTTPException):  # a rule of the portal's own that redirects
+                    if adapter.match(rule.rule, "GET")[0] == rule.endpoint:
+                        yield rule.rule, page

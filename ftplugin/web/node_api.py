@@ -60,21 +60,21 @@ def _exempt_from_csrf(blueprint: Blueprint) -> None:
 def state() -> Response:
     """The signed node state."""
     ft = portal()
-    asked = read_ask(ft)
+    asked = read_ask(ft, request.environ)
     return _not_asked(ft) if asked is None else _answer(ft, asked, {})
 
 
 def settings() -> Response:
     """Revision and values of the settings; the body is signed in ``X-FT-Body-Sig``."""
     ft = portal()
-    asked = read_ask(ft)
+    asked = read_ask(ft, request.environ)
     return _not_asked(ft) if asked is None else _answer(ft, asked, ft.settings.document())
 
 
 def status() -> Response:
     """What this server tells the other one's page about itself, below 4 kB; the body is signed like the settings."""
     ft = portal()
-    asked = read_ask(ft)
+    asked = read_ask(ft, request.environ)
     return _not_asked(ft) if asked is None else _answer(ft, asked, short_status(ft))
 
 
@@ -87,7 +87,7 @@ def command() -> Response:
     designation = ft.designation()
     if designation is None:
         return _refusal("unconfigured", "the addresses of the two servers are not set here")
-    asked = read_ask(ft) if protocol.ASK_HEADER in request.headers else None
+    asked = read_ask(ft, request.environ) if protocol.ASK_HEADER in request.headers else None
     try:
         raw = request.stream.read(protocol.COMMAND_CHARS_MAX + 1)
         challenge, name, body = protocol.read_command(ft.config.secret_keys, designation, raw)

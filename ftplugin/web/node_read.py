@@ -136,7 +136,7 @@ def _answered(read: Read) -> Response:
     from .node_api import _not_asked
 
     ft = portal()
-    known = read_ask(ft)
+    known = read_ask(ft, request.environ)
     if known is None:
         return _not_asked(ft)
     asked = request.args.to_dict()

@@ -34,7 +34,7 @@ def content(what: str) -> Response:
     from .node_api import STATUS, _answer, _not_asked, _problem
 
     ft = portal()
-    asked = read_ask(ft)
+    asked = read_ask(ft, request.environ)
     if asked is None:
         return _not_asked(ft)
     question = QUESTIONS.get(what)

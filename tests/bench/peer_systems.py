@@ -35,7 +35,7 @@ from .site import wait_for
 PORT = 8080
 LIMIT_S = 40.0
 STOP_S = 0.1  # stop time of the service in the fastest setting; the demo's takes some milliseconds
-KILL, FREEZE, CUT = "kill", "freeze", "cut"
+KILL, NODE, FREEZE, CUT = "kill", "node", "freeze", "cut"
 SAID = "the other node said `ACTIVE`"
 _numbers = count(1)
 
@@ -109,7 +109,7 @@ class System(Protocol):
 
 
 class Ours:
-    """The lab's site; its VIP is a HAProxy that follows the role. What dies or freezes is everything on the active node."""
+    """The lab's site; its VIP is a HAProxy that follows the role. The service behind the VIP is the active node's portal."""
 
     path = "/ft/monitor?mod=FT"
 
@@ -147,11 +147,14 @@ class Ours:
 
     def fault(self, kind: str) -> float:
         self._kind = kind
-        verbs = {KILL: self._site.kill_node, FREEZE: self._site.freeze, CUT: self._site.cut}
+        if kind == KILL:
+            return self._site.kill_for_good(self._active, "portal")
+        verbs = {NODE: self._site.kill_node, FREEZE: self._site.freeze, CUT: self._site.cut}
         return verbs[kind](self._active)
 
     def heal(self) -> None:
-        verbs = {KILL: self._site.start_node, FREEZE: self._site.thaw, CUT: self._site.heal}
+        site = self._site
+        verbs = {KILL: site.restart_killed, NODE: site.start_node, FREEZE: site.thaw, CUT: site.heal}
         verbs[self._kind](self._active)
 
     def extra(self, since_s: float) -> dict[str, float]:
@@ -205,15 +208,20 @@ class Plain(abc.ABC):
         if kind == KILL:
             self._programs["node1", "server"].kill()
             return at_s
+        if kind == NODE:
+            self._signal_node1(signal.SIGKILL)
+            return at_s
         self.lan.cut("node1")
         if kind == FREEZE:
             self._signal_node1(signal.SIGSTOP)
         return at_s
 
     def heal(self) -> None:
-        if self._kind == KILL:
+        if self._kind in (KILL, NODE):
             self._programs["node1", "server"].wait(5)
             self._serve("node1")
+        if self._kind == NODE:
+            self._start_mover("node1")
         elif self._kind == FREEZE:
             self._signal_node1(signal.SIGCONT)
         self.lan.heal("node1")
@@ -223,6 +231,9 @@ class Plain(abc.ABC):
 
     @abc.abstractmethod
     def _start_movers(self) -> None: ...
+
+    def _start_mover(self, node: str) -> None:
+        """What ``_start_movers`` has started on that node, where it has."""
 
     def _serve(self, node: str) -> None:
         self._start(node, "server", sys.executable, "-m", "tests.bench.bare", f"0.0.0.0:{PORT}")
@@ -312,14 +323,24 @@ class Keepalived(Plain):
 
     def _start_movers(self) -> None:
         for number, node in enumerate(self._holds, 1):
-            files = [str(self._directory / f"{node}{end}") for end in (".conf", ".pid", ".vrrp")]
-            pathlib.Path(files[0]).write_text(self._config(number))
-            pathlib.Path(files[0]).chmod(0o600)
-            pids = ("-p", files[1], "-r", files[2])
-            program = shutil.which("keepalived") or "keepalived"
-            self._start(node, "keepalived", program, "--dont-fork", "--log-console", "--vrrp", "-f", files[0], *pids)
+            pathlib.Path(self._files(node)[0]).write_text(self._config(number))
+            pathlib.Path(self._files(node)[0]).chmod(0o600)
+            self._start_mover(node)
             self._watch(node)
         wait_for(lambda: all(t.runs for t in self._holds.values()), LIMIT_S, "the addresses of both nodes can be read")
+
+    def _files(self, node: str) -> list[str]:
+        return [str(self._directory / f"{node}{end}") for end in (".conf", ".pid", ".vrrp")]
+
+    def _start_mover(self, node: str) -> None:
+        if (former := self._programs.get((node, "keepalived"))) is not None:
+            former.wait(5)
+            flush = ("ip", "address", "flush", "dev", "eth0", "to", f"{VIP}/32")  # as on a host that has booted
+            subprocess.run([*self.lan.prefix(node), *flush], check=True, timeout=5)
+        files = self._files(node)
+        pids = ("-p", files[1], "-r", files[2])
+        program = shutil.which("keepalived") or "keepalived"
+        self._start(node, "keepalived", program, "--dont-fork", "--log-console", "--vrrp", "-f", files[0], *pids)
 
     def _config(self, number: int) -> str:
         own, peer, pace = HOSTS[f"node{number}"], HOSTS[f"node{3 - number}"], self._pace

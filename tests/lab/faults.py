@@ -92,6 +92,20 @@ class Faults:
         self._stopped.discard((node, program))
         return at_s
 
+    def kill_for_good(self, node: int, program: str) -> float:
+        """kill -9 for one program, and nothing restarts it: its supervisor is stopped. All others go on. When."""
+        pid, supervisor = self.cluster.node(node).pid(program), self.cluster.node(node).session
+        at_s = self.note(f"kill -9 {program} of {self.host(node)}, for good")
+        os.kill(supervisor, signal.SIGSTOP)
+        os.killpg(pid, signal.SIGKILL)
+        return at_s
+
+    def restart_killed(self, node: int) -> float:
+        """Let the supervisor restart what ``kill_for_good`` has killed. When."""
+        at_s = self.note(f"the supervisor of {self.host(node)} restarts")
+        os.kill(self.cluster.node(node).session, signal.SIGCONT)
+        return at_s
+
     def kill_node(self, node: int) -> float:
         """kill -9 for everything of a node, its supervisor too; the host itself goes on and refuses connections. When."""
         at_s = self.note(f"kill -9 everything of {self.host(node)}")
