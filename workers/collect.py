@@ -139,7 +139,7 @@ class Collector:
             spoke_s=spoke_s,
             spoke_well=bool(word.get("good")),
             spoke_clear=bool(word.get("clear")),
-            invited=_invited(notes["invite"], ports.clock.boot_id, now_s, timing),
+            invited_epoch=_invited_epoch(notes["invite"], ports.clock.boot_id, now_s, timing),
             given_up=facts.given_up,
             next_try_s=facts.next_try_s,
             stuck=facts.stuck,
@@ -205,11 +205,13 @@ def _progress_age_s(record: RoleRecord, now_s: float) -> float | None:
     return now_s - record.progress_s if starting and record.progress_s is not None else None
 
 
-def _invited(invite: dict[str, Any] | None, boot_id: str, now_s: float, timing: Timing) -> bool:
-    """The peer signed "I have stopped, you may promote" a short while ago (I1, P1)."""
+def _invited_epoch(invite: dict[str, Any] | None, boot_id: str, now_s: float, timing: Timing) -> int | None:
+    """The epoch under which the peer signed "I have stopped, you may promote" a short while ago (I1, P1); else None."""
     if not invite or invite.get("boot_id") != boot_id:
-        return False
-    return bool(0 <= now_s - float(invite.get("at_s", 0)) <= timing.stale_s + timing.timeout_s)
+        return None
+    young = 0 <= now_s - float(invite.get("at_s", 0)) <= timing.stale_s + timing.timeout_s
+    epoch = invite.get("epoch")
+    return (epoch if isinstance(epoch, int) else 0) if young else None
 
 
 def _handed(document: dict[str, Any] | None, boot_id: str) -> tuple[float | None, tuple[str, ...]]:

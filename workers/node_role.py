@@ -246,6 +246,7 @@ class NodeRole:
             "not_before_s": decision.not_before_s,
             "passable_s": decision.passable_s,
             "certain_s": decision.certain_s,
+            "invited": view.invited,
             "services": list(said.given_up) if said is not None else [],
         }
 
@@ -253,7 +254,8 @@ class NodeRole:
         """What a promotion needs of the voters, and where and when it was decided."""
         peer = view.peer_state
         epochs = [vote.epoch for vote in view.votes] + [vote.lock_epoch for vote in view.votes]
-        signed = (peer.epoch, peer.seen_epoch) if peer is not None else ()
+        signed = [peer.epoch, peer.seen_epoch] if peer is not None else []
+        signed += [view.invited_epoch] if view.invited_epoch is not None else []
         known = max(0, self.record.epoch, self.record.seen_epoch, *signed)
         return {
             "marks": {vote.voter: [vote.mark, vote.still_since_s] for vote in view.votes},

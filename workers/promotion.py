@@ -58,6 +58,7 @@ class Promotion:
         self.starts: dict[str, tuple[float, float]] = {}  # service -> its start and the waiting in it, seconds
         self.ahead_s: float | None = None  # of the wall clock, when the first lease was counted
         self.moved_s = float("inf")  # when the start under way last moved
+        self.locked_everywhere = False  # every voter has given the lock, that of the peer too
         self.obeyed = False  # the peer has signed that it has no role, and that a service of it did not stop
 
     def go(self) -> dict[str, Any]:
@@ -124,6 +125,7 @@ class Promotion:
         )
         if why := self.runner.carried(answers, self.me):
             raise StepFailed(why)
+        self.locked_everywhere = all(answer.ok for answer in answers)
         return f"epoch {self.epoch}"
 
     def _mark(self, voter: str) -> str | None:
@@ -227,9 +229,12 @@ class Promotion:
         return " and ".join(sorted(set(heard)))
 
     def _pass_unanswered(self) -> str:
-        """F1 alone may pass a silent peer, and only when its lease has certainly ended (I-D)."""
+        """F1 alone may pass a silent peer, and only when its lease has certainly ended (I-D), or when it has signed a moment
+        ago that it has stopped (P1): then its own voter gives the lock only if it has not taken the role since."""
         if not self.suspect:
             raise StepFailed("the peer did not answer, and this switch needs its confirmed demotion")
+        if self.order.get("invited") is True and self.locked_everywhere:
+            return "the peer had signed that it stopped, and its own voter has given the lock"
         wait_s = float(self.order.get("passable_s", 0)) - self.ports.clock.now_s()
         if wait_s > self.timing.timeout_s:
             raise StepFailed(f"the peer is silent, but its lease may last {wait_s:.1f} s more")

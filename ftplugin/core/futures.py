@@ -153,7 +153,7 @@ def later(now: Now, begin_s: float) -> ClusterView:
         vip=replace(view.vip, asked_s=_moved(view.vip.asked_s, by_s, True)),
         votes=tuple(_vote(vote, view, now.timing, by_s) for vote in view.votes),
         order=None,
-        invited=False,
+        invited_epoch=None,
         freeze_acknowledged=False,
         clock_stepped=False,
         early=False,

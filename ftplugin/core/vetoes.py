@@ -126,9 +126,9 @@ def _hold(c: Case) -> str:
 
 def certain_s(c: Case) -> float:
     """When F1 or C3 may end in a promotion: a silent peer cannot confirm a fence, so it must have stopped certainly. One
-    whose monitor alone is broken can: its agent is asked as soon as the hold is over. Should it not answer then, the fence
-    still passes no sooner than ``passable_s``."""
-    if c.view.peer_state is not None or peer_reaches_here(c):
+    whose monitor alone is broken can: its agent is asked as soon as the hold is over, or as soon as it has signed that it has
+    stopped and invites (P1). Should it not answer then, the fence still passes no sooner than ``passable_s``."""
+    if c.view.peer_state is not None or c.view.invited or peer_reaches_here(c):
         return not_before_s(c)
     return max(not_before_s(c), passable_s(c))
 

@@ -195,7 +195,7 @@ class ClusterView:
     clock_stepped: bool = False
     early: bool = False  # a tick of suspect mode, between two of the grid
     in_failback_hours: bool = True
-    invited: bool = False
+    invited_epoch: int | None = None  # the peer signed a moment ago, under this epoch, that it has stopped (I1, P1)
     spoke_s: float | None = None  # when the peer last answered a switch sequence of this node
     spoke_well: bool = False  # that answer was a good probe
     spoke_clear: bool = False  # and said that the peer owns nothing
@@ -207,6 +207,10 @@ class ClusterView:
     handed_s: float | None = None
     can_fence: bool = False  # a fence command is configured on this node
     start_failed_epoch: int = 0  # of this node's last promotion if its services did not start
+
+    @property
+    def invited(self) -> bool:
+        return self.invited_epoch is not None
 
     @property
     def peer_state(self) -> NodeState | None:

@@ -179,12 +179,12 @@ def test_f1_an_invited_node_promotes_at_once() -> None:
     """The peer signed "I have stopped, you may promote" (I1, P1)."""
     t = Ticks(S2, S)
     t.tick(peer=t.good(A))
-    assert acted(t.tick(peer=lambda: t.good(S), invited=True)) == "F1"
+    assert acted(t.tick(peer=lambda: t.good(S), invited_epoch=4)) == "F1"
 
 
 def test_f1_an_invited_node_still_needs_its_lan() -> None:
     t = Ticks(S2, S)
-    assert vetoes(t.tick(peer=t.good(S), invited=True, lan=LAN_DOWN)) == {"lan"}
+    assert vetoes(t.tick(peer=t.good(S), invited_epoch=4, lan=LAN_DOWN)) == {"lan"}
 
 
 def test_f1_vip_unreachable_neither_counts_nor_vetoes() -> None:

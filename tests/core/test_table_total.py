@@ -206,7 +206,7 @@ def views(draw: st.DrawFn) -> ClusterView:
         retry_after_s=draw(st.one_of(st.none(), st.floats(990, 1010))),
         clock_stepped=draw(st.booleans()),
         in_failback_hours=draw(st.booleans()),
-        invited=draw(st.booleans()),
+        invited_epoch=draw(st.none() | st.integers(0, 9)),
         given_up=draw(names),
         failed=draw(names),
         next_try_s=draw(st.one_of(st.none(), st.floats(990, 1010))),
