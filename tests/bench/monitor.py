@@ -43,7 +43,8 @@ def measure(options: Options) -> Section:
             f"{CONNECTIONS} kept connections from one client process, each asking again as soon as it has its answer, "
             f"{RUN_S:g} s a run. The bare view is an app of one rule and one constant answer in a process of its own, "
             f"under the same server (waitress) with the same settings; the monitor is the demo's whole portal, active, "
-            "with its Redis. The three take turns in each round, in changing order, and the ratio is that of one round.",
+            "with its Redis; it answers before Flask does (docs/architecture.md). The three take turns in each round, in "
+            "changing order, and the ratio is that of one round.",
         ),
         figures=tuple(_figures(samples)),
     )
