@@ -179,18 +179,7 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
     )
     file.chmod(0o600)
     python = sys.executable
-    line = [
-        "--call-manager",
-        f"{config.address('callmanager')}:{config.call_manager_port}",
-        "--node",
-        f"server{number}",
-    ]
-    line += ["--ports", str(config.cti_ports), "--devices", str(config.cti_devices), "--scale", str(config.cti_scale)]
-    epoch_file = (directory if config.instance else kept) / "cti.epoch"
-    line += ["--connect-s", str(config.connect_s), "--epoch-file", str(epoch_file)]
-    line += ["--trouble-file", str(config.trouble_file(number))]
-    line += ["--release-limit-s", str(config.service_stop_s / 2)]
-    line += ["--check-lease"] if config.check_lease else []
+    line = _cti_options(config, number, (directory if config.instance else kept) / "cti.epoch")
     programs: list[tuple[str, tuple[str, ...]]] = [
         ("cti", (python, "-m", "demo.cti_server", "--listen", cti, *line)),
         (
@@ -214,6 +203,17 @@ def node_group(config: ClusterConfig, words: Secrets, number: int) -> Group:
         (directory / "run").mkdir(exist_ok=True)
         env["HA_RSCTMP"] = str(directory / "run")
     return _group(config, config.group(f"node{number}"), programs, env | _path(), program_env=clock_env(config, number))
+
+
+def _cti_options(config: ClusterConfig, number: int, epoch_file: pathlib.Path) -> list[str]:
+    """Of the node's CTI server, behind the address it listens on."""
+    manager = f"{config.address('callmanager')}:{config.call_manager_port}"
+    line = ["--call-manager", manager, "--node", f"server{number}"]
+    line += ["--ports", str(config.cti_ports), "--devices", str(config.cti_devices), "--scale", str(config.cti_scale)]
+    line += ["--connect-s", str(config.connect_s), "--epoch-file", str(epoch_file)]
+    line += ["--trouble-file", str(config.trouble_file(number))]
+    line += ["--release-limit-s", str(config.service_stop_s / 2)]
+    return line + (["--check-lease"] if config.check_lease else [])
 
 
 def _portal_control(directory: pathlib.Path) -> dict[str, Any]:

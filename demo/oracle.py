@@ -119,8 +119,3 @@ def gaps(history: Sequence[Interval]) -> list[tuple[int, float, float]]:
                 found.append((port, covered_s, interval.from_s))
             covered_s = interval.end_s() if covered_s is None else max(covered_s, interval.end_s())
     return found
-
-
-def owner_at(history: Sequence[Interval], port: int, at_s: float) -> list[str]:
-    """Nodes that own the port at that time."""
-    return [i.owner for i in history if i.port == port and i.from_s <= at_s < i.end_s()]

@@ -238,8 +238,8 @@ class NodeConfig:
         path = environ.get("FT_CONFIG_FILE", "")
         if path:
             try:
-                values.update(tomllib.loads(pathlib.Path(path).read_text()))
-            except (OSError, tomllib.TOMLDecodeError) as error:
+                values.update(tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8")))  # TOML is nothing else
+            except (OSError, ValueError) as error:
                 raise ConfigError(f"FT_CONFIG_FILE={path}: cannot be read: {error}") from None
         for key, default in DEFAULTS.items():
             if key in environ:

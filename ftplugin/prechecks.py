@@ -138,7 +138,7 @@ def prechecks(
     documents = ft.runtime.fetch_many(("view", "agent"))
     settings = with_starts(ft.settings.cached()[1], ft.config.services)
     if status["problem"]:  # nothing is known now, so nothing may be called ok
-        found = [_order(status, target, expected), *_holding(status), _duration(settings, status)]
+        found = [_order(status, target, expected), *_holding(status), _duration(settings)]
     else:
         found = own_checks(status, target, expected, settings, documents["view"], documents["agent"])
     return found + ft.prechecks.run(app, target, status)
@@ -175,7 +175,7 @@ def own_checks(
         _services(card),
         _lan(card),
         *_holding(status),
-        _duration(settings, status),
+        _duration(settings),
     ]
 
 
@@ -247,14 +247,18 @@ def _switching(card: Mapping[str, Any], other: Mapping[str, Any], status: Mappin
     told = (server.get("switch") for server in (card, other) if not server.get("old"))
     running = status["running_switch"] or next(filter(None, told), None)
     if running:
-        text = N_("A switch is running (%(rule)s, step %(step)s).")
+        text, silent_s = N_("A switch is running (%(rule)s, step %(step)s)."), running.get("silent_s")
+        dead = N_(
+            "It has shown no life for %(silent)s s: does the switch worker of this server run? 'ft doctor' says it."
+        )
         return _line(
             "switch",
             Level.BLOCKS,
             text,
-            N_("Wait until it has ended."),
+            dead if silent_s else N_("Wait until it has ended."),
             rule=running.get("rule", ""),
             step=running.get("step", ""),
+            silent=f"{silent_s or 0.0:.0f}",
         )
     return _line("switch", Level.OK, N_("No switch is running."))
 
@@ -271,14 +275,15 @@ def _revision(card: Mapping[str, Any], other: Mapping[str, Any]) -> PreCheck:
 
 
 def _services(card: Mapping[str, Any]) -> PreCheck:
-    dead = [service["name"] for service in card.get("service_list") or [] if service["state"] == "dead"]
+    known = [] if card.get("old") else card.get("service_list") or []  # an old word says nothing of now
+    dead = [service["name"] for service in known if service["state"] == "dead"]
     if dead:
         text, way_out = (
             N_("Dead on %(label)s: %(names)s."),
             N_("A service that does not start demotes that server again: mend it first."),
         )
         return _line("services", Level.WARNING, text, way_out, label=card["label"], names=", ".join(dead))
-    if not card.get("service_list"):
+    if not known:
         return _line("services", Level.OK, N_("No service of %(label)s is known here as dead."), label=card["label"])
     return _line("services", Level.OK, N_("No service of %(label)s is dead."), label=card["label"])
 
@@ -325,7 +330,7 @@ def _holding(status: Mapping[str, Any]) -> list[PreCheck]:
     return found
 
 
-def _duration(settings: Settings, status: Mapping[str, Any]) -> PreCheck:
+def _duration(settings: Settings) -> PreCheck:
     most_s = settings.service_stop_s + service_start_s(settings)
     text = N_("Expected time without service: at most %(stop)s s to stop and %(start)s s to start, %(all)s s in all.")
     return _line(

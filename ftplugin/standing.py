@@ -48,11 +48,15 @@ def order(owner: str, reason: str, minutes: int | None, *, now_s: float, boot_id
 
 def in_force(document: Mapping[str, Any] | None, boot_id: str, now_s: float) -> Mapping[str, Any] | None:
     """The document while it counts, None when there is none or its time is over. ``now_s``: own CLOCK_BOOTTIME."""
-    if not document:
-        return None
+    left_s = seconds_left(document or {}, boot_id, now_s)
+    return document if document and (left_s is None or left_s > 0) else None
+
+
+def seconds_left(document: Mapping[str, Any], boot_id: str, now_s: float) -> float | None:
+    """Until an order ends by itself; None: it lasts until somebody ends it. ``now_s``: own CLOCK_BOOTTIME."""
     same_boot = document.get("boot_id") in (None, boot_id)
     end_s = document.get("until_s") if same_boot else document.get("duration_s")
-    return None if isinstance(end_s, (int, float)) and now_s >= end_s else document
+    return end_s - now_s if isinstance(end_s, (int, float)) else None
 
 
 def hand_over(status: Mapping[str, Any]) -> tuple[str | None, str]:

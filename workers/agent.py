@@ -34,6 +34,7 @@ class Agent(LeaseKeeper, ServiceWatcher, OrderTaker):
     """One node's agent. ``on_tick``: told of each decided tick when all is done, for what is only shown."""
 
     on_tick: Callable[[Now], None] | None = None
+    _ordered_s: float | None = None  # when the last promotion was ordered
 
     def start(self) -> None:
         """As NodeRole.start, with the heartbeats that the page shows and what the watchdog knew."""
@@ -158,7 +159,10 @@ class Agent(LeaseKeeper, ServiceWatcher, OrderTaker):
             elif action in (Action.PROMOTE, Action.PROMOTE_CONFIRMED):
                 promote = {"kind": "promote", "action": action.name, **self.promotion_facts(view, decision)}
                 promote["heard_active_s"] = self.chronicle.heard_active_s
+                self._say_unbegun()
+                ordered_s = self.ports.clock.now_s()
                 if self.dispatch(promote):
+                    self._ordered_s = ordered_s
                     self.chronicle.ordered(promote, view, decision)
             elif action is Action.DEMOTE:
                 invite = Action.INVITE_PEER in decision.actions
@@ -183,6 +187,16 @@ class Agent(LeaseKeeper, ServiceWatcher, OrderTaker):
         self._demote_sent_epoch = 0
         self.ports.log.report("agent", "the switch worker did not take the demotion; carried out by the tick worker")
         self.run_order(order)
+
+    def _say_unbegun(self) -> None:
+        """A promotion is ordered again. Nobody but the switch worker can carry it out: one that does not must be looked at."""
+        ordered_s, now_s, wait_by = self._ordered_s, self.ports.clock.now_s(), self.settings()[3]
+        if ordered_s is None or now_s - ordered_s > wait_by.hold_s + wait_by.stale_s:
+            return
+        if float(self.switch_document().get("updated_s", 0)) < ordered_s:
+            text = f"the switch worker shows no sign of what was ordered {now_s - ordered_s:.0f} s ago: look at it, or restart it"
+            self.ports.log.report("agent", text)
+            self.ports.log.event("alarm", text=text)
 
     def _become_standby(self) -> None:
         record = replace(self.record, role=Role.STANDBY, phase=Phase.READY, deadline_s=0.0)

@@ -78,25 +78,9 @@ class Collector:
         ``read_facts`` is called when the answers are in: the lease may have been renewed while a dead peer was asked.
         """
         ports = self.ports
-        voters = list(ports.votes.names())
-        calls: list[Callable[[], Any]] = [
-            lambda: ports.peer.probe(timing.timeout_s, check_body=settings.application_error),
-            lambda: ports.peer.probe_own(min(timing.timeout_s, OWN_PROBE_S_MAX)),
-        ]
-        started_s = ports.clock.now_s()
-        since_ack_s = self._acknowledged_s(started_s)
-        calls.append(lambda: self._read_journal(settings, since_ack_s))
-        calls += [_vote(ports, voter, timing.network_s) for voter in voters]
-        addressed = (
-            not settings.witness
-        )  # the nodes are asked at IP addresses; a witness's name may hang in the resolver
-        results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5, last_here=addressed)
+        peer, own, votes, stored = self._ask(settings, timing)
         now_s = ports.clock.now_s()
         facts = read_facts()
-        peer: Probe | None = results[0] or _lost(started_s, now_s)
-        votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[3:], strict=True))
-        hold, switches, stored = results[2] or (*self._journalled, None)  # a database that hangs costs no tick
-        self._journalled = hold, switches
         record, live = facts.record, facts.vip.asked_s is not None and now_s - facts.vip.asked_s <= _vip_age_max(timing)
         active = record.role is Role.ACTIVE
         self._notes = notes = ports.runtime.fetch_many(NOTES)
@@ -119,7 +103,7 @@ class Collector:
             switching=facts.switching,
             progress_age_s=_progress_age_s(record, now_s),
             peer=peer,
-            own=results[1] or _lost(started_s, now_s),
+            own=own,
             portal_seen_s=ports.lan.portal_seen_s(),
             lan=known_lan(ports.lan.reading(), facts.contact_floor_s),
             vip=facts.vip if live else VipReading(),
@@ -151,6 +135,30 @@ class Collector:
             handed_s=handed_s,
             start_failed_epoch=_epoch_of(notes[START_FAILED], ports.clock.boot_id),
         )
+
+    def _ask(
+        self, settings: Settings, timing: Timing
+    ) -> tuple[Probe, Probe, tuple[VoteReading, ...], dict[str, dict[str, Any]] | None]:
+        """(peer, own portal, voters, pause and drain as the database has them), all asked side by side."""
+        ports = self.ports
+        voters = list(ports.votes.names())
+        started_s = ports.clock.now_s()
+        since_ack_s = self._acknowledged_s(started_s)
+        calls: list[Callable[[], Any]] = [
+            lambda: ports.peer.probe(timing.timeout_s, check_body=settings.application_error),
+            lambda: ports.peer.probe_own(min(timing.timeout_s, OWN_PROBE_S_MAX)),
+            lambda: self._read_journal(settings, since_ack_s),
+            *(_vote(ports, voter, timing.network_s) for voter in voters),
+        ]
+        addressed = (
+            not settings.witness
+        )  # the nodes are asked at IP addresses; a witness's name may hang in the resolver
+        results = ports.runner.side_by_side(calls, timing.timeout_s + 0.5, last_here=addressed)
+        lost = _lost(started_s, ports.clock.now_s())
+        votes = tuple(v or VoteReading(voter=name) for name, v in zip(voters, results[3:], strict=True))
+        hold, switches, stored = results[2] or (*self._journalled, None)  # a database that hangs costs no tick
+        self._journalled = hold, switches
+        return results[0] or lost, results[1] or lost, votes, stored
 
     def _read_journal(
         self, settings: Settings, since_ack_s: float | None

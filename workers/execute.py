@@ -31,6 +31,7 @@ class SwitchRunner:
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
         self._busy = threading.Lock()
+        self._own: set[str] = set()  # switches of this process: no crash has interrupted them
 
     # --- shared pieces ------------------------------------------------------------------------------------------
 
@@ -139,6 +140,7 @@ class SwitchRunner:
                 "switch_id": run.switch_id,
             }
         try:
+            self._own.add(run.switch_id)
             with bound(run.facts):
                 return how(self, run, order, settings, wait_by, stop_by, designation).go()
         finally:
@@ -179,6 +181,7 @@ class SwitchRunner:
 
     def demote_now(self, run: Run, epoch: int, timing: Timing, before: RoleRecord | None) -> dict[str, Any]:
         ports = self.ports
+        self._own.add(run.switch_id)
         failed: list[str] = []
         record = RoleRecord(
             role=Role.STANDBY if before is None or before.role is not Role.UNDECIDED else Role.UNDECIDED,
@@ -242,6 +245,7 @@ class SwitchRunner:
                 "switch_id": run.switch_id,
             }
         try:
+            self._own.add(run.switch_id)
             record = self.ports.runtime.read_role()
             if record is None or record.role is not Role.ACTIVE or record.deadline_s <= self.ports.clock.now_s():
                 return {"outcome": "refused", "detail": "this server is no longer active", "switch_id": run.switch_id}
@@ -255,7 +259,7 @@ class SwitchRunner:
             record = self.ports.runtime.read_role() or record  # renewed while a silent voter was asked
             owned = record.role is Role.ACTIVE and self.ports.runtime.write_role(replace(record, epoch=epoch))
             if not owned:
-                return run.end("aborted", Role.ACTIVE, "the role changed meanwhile")
+                return run.end("aborted", record.role, "the role changed meanwhile")
             lease_left_s = record.deadline_s - self.ports.clock.now_s()
             said = [s.promote(epoch, lease_left_s) for s in self.ports.services]
             return run.end("done", Role.ACTIVE, ", ".join(f"{r.name} {r.state}" for r in said) or "no services")
@@ -307,31 +311,31 @@ class SwitchRunner:
         return record.deadline_s > self.ports.clock.now_s()
 
     def recover(self, timing: Timing, designation: Designation) -> None:
-        """At start: resume or undo what a crash left open (I-G), and make sure that a node that is not active owns nothing."""
+        """At start: resume or undo what a crash left open (I-G), and make sure that a node that is not active owns nothing. An
+        order that waited for this start may be carried out beside it: that one is left alone."""
         ports = self.ports
-        for switch in ports.journal.unfinished():
+        for switch in [s for s in ports.journal.unfinished() if s.switch_id not in self._own]:
             record = ports.runtime.read_role() or RoleRecord()
             valid = record.boot_id == ports.clock.boot_id and record.deadline_s > ports.clock.now_s()
             if switch.kind != "demote" and record.role is Role.ACTIVE and record.epoch == switch.epoch and valid:
                 self._resume(switch, record, timing, designation)
             else:
-                ports.journal.end(switch.switch_id, "undone", record.role, "interrupted by a crash, undone at start")
+                how = "undone at start" if switch.kind != "demote" else "what is left of it follows"
+                ports.journal.end(switch.switch_id, "undone", record.role, f"interrupted by a crash, {how}")
                 undone = {"switch_id": switch.switch_id, "kind": switch.kind, "rule": switch.rule}
                 with bound(lambda: {**undone, "epoch": switch.epoch}):
-                    text = f"{switch.rule} {switch.kind}, epoch {switch.epoch}, was interrupted by a crash: undone"
+                    text = f"{switch.rule} {switch.kind}, epoch {switch.epoch}, was interrupted by a crash: {how}"
                     ports.log.report("agent", text)
         shown = ports.runtime.fetch("switch") or {}
-        if shown.get("outcome") == "running" and not ports.journal.unfinished():  # else the page shows it for ever
+        died = shown.get("outcome") == "running" and shown.get("switch_id") not in self._own
+        if died and not ports.journal.unfinished():  # else the page shows it for ever
             ended = {"outcome": "ended", "step": "", "detail": "the switch worker died in it, see the journal"}
             ports.runtime.publish("switch", {**shown, **ended})
-        record = ports.runtime.read_role() or RoleRecord()
-        if record.role is not Role.ACTIVE and not record.clear:
-            order = {
-                "rule": "recover",
-                "reason": "a server that starts owns nothing",
-                "epoch": max(2, self.highest_seen({})),
-            }
-            self.demote(order, timing, designation)
+        with self.turn(0.0) as free:  # else somebody switches already, and looks after the services
+            record = ports.runtime.read_role() or RoleRecord()
+            if free and record.role is not Role.ACTIVE and not record.clear:
+                order = {"rule": "recover", "reason": "a server that starts owns nothing"}
+                self.demote_now(self.new_run("demote", order), max(2, self.highest_seen({})), timing, record)
 
     def _resume(self, switch: OpenSwitch, record: RoleRecord, timing: Timing, designation: Designation) -> None:
         order = {"switch_id": switch.switch_id, "rule": switch.rule, "reason": "resumed after a crash"}

@@ -13,7 +13,7 @@ from ftplugin.core.forced import ENDLESS
 from ftplugin.core.sequence import Step, StepName, forced
 
 from .promotion import CONFIRMED, Promotion
-from .stopped import has_stopped
+from .stopped import TIME_OVER, has_stopped
 from .switch_run import StepFailed, bind
 
 LOOK_S = 1.0  # between two looks at the other server while it is waited for
@@ -80,7 +80,7 @@ class ForcedPromotion(Promotion):
                 return heard
             looked_s = self.ports.clock.now_s() - began_s
             self.ports.clock.sleep(max(0.0, min(LOOK_S - looked_s, self.certain_s - self.ports.clock.now_s())))
-        return "the lease of the other server has ended"
+        return f"the other server is silent; {TIME_OVER}"
 
     def _look(self) -> str:
         """What ends the wait sooner; raises StepFailed when the votes show that waiting is in vain."""
@@ -121,4 +121,4 @@ class ForcedPromotion(Promotion):
         left_s = until_s - self.ports.clock.now_s()
         if left_s > 0:
             raise StepFailed(f"the other server spoke and is silent again; its lease may last {left_s:.0f} s more")
-        return "the peer is silent on both channels and its lease has ended"
+        return f"the peer is silent on both channels; {TIME_OVER}"

@@ -13,6 +13,9 @@ It never promotes. What it demotes when:
     the record says active, but its deadline has passed     the same, until a newer deadline is read: also when it has
                                                             demoted already, and when Redis has fallen silent since
     Redis answers "no role", and no lease was ever read     the same, after a while in which an agent would write one
+
+On a node that is not active it also says "owns nothing" for services that have said so for a while. The agent does that
+too, but after a reboot it may not come up, and the other server may not take over before somebody has said it.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from workers.adapters.services import ServiceError, build
 from workers.behind import Behind
 from workers.guard_lease import Lease, LeaseFile
 from workers.guard_notify import Notifier
-from workers.guard_watch import OneDemotion, OwnerWatch, Service
+from workers.guard_watch import FREE, OneDemotion, OwnerWatch, Service
 
 POLL_S, POLL_S_MIN, POLL_S_MAX = 0.1, 0.05, 1.0
 FAR_POLLS = 10  # a lease with more polls than this left is looked at every other poll
@@ -55,7 +58,6 @@ ROUND_PAUSE_S = 0.5
 SAY_AGAIN_S = 60.0
 LINES_MAX = 200  # that wait for a disk that hangs; past that they are on standard error alone
 FINISH_S = 0.5
-FREE = (ServiceState.STANDBY, ServiceState.DEAD)
 SOURCE = "guard"
 
 _log = logging.getLogger("workers.guard")
@@ -242,6 +244,9 @@ class Guard:
             return ""
         owners = self._watch.owners((record.role, record.epoch, record.boot_id), self._poll_s)
         if not owners:
+            if record.role is not Role.ACTIVE and not record.clear and self._watch.all_free:
+                if self._store.set_clear(record.epoch, True):  # refused if a newer role has been written meanwhile
+                    self._say("free", "every service owns nothing, and the agent has not said so; said by the guard")
             return ""
         what = "past its lease" if record.role is Role.ACTIVE else str(record.role)
         return f"this server is {what}, but {', '.join(owners)} owns"

@@ -1,4 +1,5 @@
-"""Which services own something where nothing may: asked beside the guard's poll, which waits for none of them.
+"""Which services own something where nothing may, and since when none does: asked beside the guard's poll, which waits
+for none of them.
 
 One status call a service at a time, so that one that hangs takes one thread and delays nobody.
 """
@@ -16,7 +17,9 @@ from workers.adapters.runner import Call, DaemonPool
 
 PERIOD_S = 1.0  # how often each service is asked
 SUSPECT_S = 10.0  # so long a first "owns" counts, whatever the service says in between
+FREE_S = 5.0  # so long every service must have said that it owns nothing, before the guard says it for them
 OWNING = (ServiceState.ACTIVE, ServiceState.STARTING)
+FREE = (ServiceState.STANDBY, ServiceState.DEAD)
 
 
 class Service(Protocol):
@@ -30,13 +33,16 @@ class Service(Protocol):
 
 @dataclass(slots=True)
 class _Watched:
-    """One service: its call that runs and since when, when the next is due, when it first said that it owns."""
+    """One service: its call that runs and since when, when the next is due, when it first said that it owns; since when it
+    has said at each look that it owns nothing, and when it last did."""
 
     service: Service
     call: Call | None = None
     asked_s: float = 0.0
     due_s: float = 0.0
     suspect_s: float | None = None
+    free_since_s: float | None = None
+    free_s: float = float("-inf")
 
 
 class OwnerWatch:
@@ -62,10 +68,19 @@ class OwnerWatch:
         """Whether a service has said once that it owns something."""
         return any(watched.suspect_s is not None for watched in self._watched)
 
+    @property
+    def all_free(self) -> bool:
+        """Whether every service has said for FREE_S, and up to now, that it owns nothing; also when there is none."""
+        now_s = time.monotonic()
+        return all(
+            w.free_since_s is not None and now_s - w.free_since_s >= FREE_S and now_s - w.free_s < 3 * PERIOD_S
+            for w in self._watched
+        )
+
     def reset(self) -> None:
         """Forget every suspicion, and what calls that still run will say."""
         for watched in self._watched:
-            watched.suspect_s, watched.asked_s = None, float("-inf")
+            watched.suspect_s, watched.free_since_s, watched.asked_s = None, None, float("-inf")
         self._about = None
 
     def _look(self, watched: _Watched, again_s: float) -> bool:
@@ -79,6 +94,11 @@ class OwnerWatch:
             return False
         watched.call, watched.due_s = None, now_s + PERIOD_S
         fresh = now_s - watched.asked_s < SUSPECT_S
+        if fresh and call.result is not None and call.result.state in FREE:
+            watched.free_since_s = now_s if watched.free_since_s is None else watched.free_since_s
+            watched.free_s = now_s
+        else:
+            watched.free_since_s = None
         if not fresh or call.result is None or call.result.state not in OWNING:
             return False
         if watched.suspect_s is not None and now_s - watched.suspect_s < SUSPECT_S:

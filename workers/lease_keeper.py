@@ -122,11 +122,21 @@ class LeaseKeeper(NodeRole):
             if first or said is None:
                 self.ports.log.report("agent", "a clock of this server made a step; its role was verified and holds")
             return True
-        text = f"this server stood still; meanwhile the other took epoch {taken}: the lease ends now"
+        text = f"a clock of this server made a step, and the other took epoch {taken}: the lease ends now"
         self.ports.log.report("agent", text)
         self.deadline_s = self.ports.clock.now_s()
         self._write_lease(record.epoch, self.deadline_s)  # the guard reads it at its next poll
         return False
+
+    def outranked(self, epoch: int) -> bool:
+        """Whether the other server, or a voter, shows that it has taken the role under a higher epoch (C0)."""
+        _, settings, timing, _ = self.settings()
+        other = self.designation(settings).other
+        said, votes = self._peer_and_voters(timing)
+        taken = [vote.epoch for vote in votes if vote.owner == other]
+        if said is not None and said.role is Role.ACTIVE:
+            taken.append(said.epoch)
+        return max(taken, default=0) > epoch
 
     def _nobody_can_have_taken_over(self, record: RoleRecord, timing: Timing, stepped_s: float) -> bool:
         """The peer is silent: is it certain that it did not become active meanwhile? Only if this host stood still for less

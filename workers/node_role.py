@@ -11,7 +11,7 @@ from ftplugin.config import NodeConfig
 from ftplugin.core.decision import Decision, settle
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.lease import believable
-from ftplugin.core.vetoes import STUCK_TURNS
+from ftplugin.core.vetoes import STUCK_TURNS, owns_endlessly
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings, designation_of
 from ftplugin.core.terms import Designation, Phase, Role, SplitStance
@@ -64,6 +64,7 @@ class NodeRole:
         self._watching = threading.Lock()
         self.restarting: Callable[[], bool] = lambda: False  # the services are being restarted on purpose
         self._changes = 0
+        self._left: set[int] = set()  # epochs that this process has seen this node leave behind
 
     # --- who am I -----------------------------------------------------------------------------------------------
 
@@ -116,10 +117,14 @@ class NodeRole:
         self.contact_floor_s = float(floor) if floor is not None else clock.now_s()
         record = runtime.read_role() or RoleRecord()
         last = self.ports.journal.last_role()
-        remembered = record.epoch == 0 and last is not None
+        was_active, is_active = record.role is Role.ACTIVE, last is not None and last.role is Role.ACTIVE
+        old = last is not None and was_active and not is_active and last.epoch > record.epoch  # of an old file of Redis
+        remembered = last is not None and (record.epoch == 0 or old)
         if remembered and last is not None:
             record = replace(last, clear=False, seen_epoch=self.ports.journal.epoch())
         valid = record.role is Role.ACTIVE and record.boot_id == clock.boot_id and clock.now_s() < record.deadline_s
+        if valid and remembered and self.outranked(record.epoch):
+            valid = False  # Redis has lost the end of that role, and the database could not be told of it
         self.chronicle.found(record, valid, remembered)
         if not valid:
             keep_clear = record.clear and record.boot_id == clock.boot_id and record.role is not Role.ACTIVE
@@ -137,17 +142,21 @@ class NodeRole:
         self.record, self.deadline_s, self.lease_epoch = record, record.deadline_s, record.epoch
         self._started = True
 
+    def outranked(self, epoch: int) -> bool:
+        """Whether the other server is known to have taken the role under a higher epoch; see LeaseKeeper."""
+        return False
+
     def sync_role(self) -> None:
-        """Adopt what the switch worker wrote; write the record again after a wipe, under the same epoch (5.4)."""
+        """Adopt what the switch worker wrote; write the record again after a wipe, under the same epoch (5.4), and when Redis
+        came back with an old file: nobody goes back to an epoch (I-E)."""
         record = self.ports.runtime.read_role()
         if record is None:
             return  # silent Redis: go on with what is known; the lease is not renewed meanwhile
-        if (
-            record.epoch == 0
-            and record.role is Role.UNDECIDED
-            and (self.record.epoch or self.record.role is not Role.UNDECIDED)
-        ):
-            record = self._after_wipe()
+        if record.epoch in self._left:  # asked again: another thread may have adopted a newer one since
+            record = self.ports.runtime.read_role() or self.record
+        old, wiped = record.epoch in self._left, record.epoch == 0 and record.role is Role.UNDECIDED
+        if old or (wiped and (self.record.epoch or self.record.role is not Role.UNDECIDED)):
+            record = self._after_wipe("lost the role record" if wiped else "came back with an old role record")
             if record is None:
                 return
         record = self._phase_ended(record)
@@ -162,12 +171,12 @@ class NodeRole:
         if any(switch.epoch == record.epoch for switch in self.ports.journal.unfinished()):
             return record  # the switch worker resumes or undoes it (I-G)
         self.ports.log.report(
-            "agent", f"{record.phase} under epoch {record.epoch} without a switch: its end was lost with Redis"
+            "agent", f"{record.phase} under epoch {record.epoch} without a switch: its end was lost"
         )
         self.ports.runtime.set_progress(record.epoch, Phase.READY, record.progress_s or 0.0)
         return replace(record, phase=Phase.READY)
 
-    def _after_wipe(self) -> RoleRecord | None:
+    def _after_wipe(self, what: str) -> RoleRecord | None:
         last = self.ports.journal.last_role()
         record = self.record
         if last is not None and last.epoch > record.epoch:  # the switch worker changed the role and the wipe ate it
@@ -179,15 +188,17 @@ class NodeRole:
         record = replace(record, seen_epoch=max(record.seen_epoch, self.ports.journal.epoch()))
         if record.role is Role.ACTIVE:  # an epoch of an own attempt that failed is no command to stop
             record = replace(record, seen_epoch=record.epoch)
-        self.ports.log.report("agent", "the node's Redis lost the role record; written again under the same epoch")
         if not self.ports.runtime.write_role(record):
             return None
+        self.ports.log.report("agent", f"the node's Redis {what}; written again under the same epoch")
         for name, document in self.published.items():  # the peer must not take the wipe for a dead agent
             self.ports.runtime.publish(name, document)
         return record
 
     def role_changed(self, record: RoleRecord) -> None:
         self._changes += 1
+        if record.epoch > self.record.epoch:
+            self._left.add(self.record.epoch)
         self.chronicle.changed(self.record, record, self.deadline_s)
         self.memory = settle(self.memory or Memory())
         active = record.role is Role.ACTIVE and record.boot_id == self.ports.clock.boot_id
@@ -195,6 +206,8 @@ class NodeRole:
         self.lease_epoch = record.epoch
         if record.role is not Role.UNDECIDED:
             self.resolved = True
+        if record.role is Role.ACTIVE:  # an invitation is used up: it must not hasten a later failover
+            self.ports.runtime.forget("invite")
         if record.role is Role.STANDBY:  # the hold of a switchover belongs to the role that it gave (M1)
             self.ports.journal.set_manual_hold(False)
         if record.role is not Role.ACTIVE:  # the survivor's new epoch does not take its "I stay" back (X1)
@@ -211,9 +224,8 @@ class NodeRole:
         if now_s < self._pending_until_s:
             return True
         document = self.switch_document()
-        _, settings, stop_by, _ = self.settings()
-        quiet_s_max = max(stop_by.stop_s + 2 * stop_by.timeout_s, stop_by.stale_s)
-        return document.get("outcome") == "running" and now_s - float(document.get("updated_s", 0)) < quiet_s_max
+        _, _, stop_by, _ = self.settings()
+        return document.get("outcome") == "running" and now_s - float(document.get("updated_s", 0)) < stop_by.quiet_s
 
     def demoting(self) -> bool:
         """A demotion of this node was dispatched or is running: a second one would only burn an epoch."""
@@ -245,6 +257,7 @@ class NodeRole:
             "reason": decision.why,
             "not_before_s": decision.not_before_s,
             "passable_s": decision.passable_s,
+            "endless": owns_endlessly(self.settings()[1], decision.memory),
             "certain_s": decision.certain_s,
             "invited": view.invited,
             "services": list(said.given_up) if said is not None else [],

@@ -80,4 +80,4 @@ class PageFeed:
             self._heard = {"at_s": now_s, "status": dict(reply.body), "problem": ""}
         else:
             self._heard = {**self._heard, "problem": (reply.detail or "no status in the answer")[:200]}
-        self._runtime.publish(PEER_STATUS, {**self._heard, "boot_id": self._clock.boot_id})
+        self._runtime.publish(PEER_STATUS, {**self._heard, "asked_s": now_s, "boot_id": self._clock.boot_id})

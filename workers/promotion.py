@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from ftplugin.core.diagnosis import stall_limit_s
+from ftplugin.core.forced import ENDLESS
 from ftplugin.core.lease import clocks_agree, lease_deadline_s, next_epoch
 from ftplugin.core.policy import Action
 from ftplugin.core.records import RoleRecord
@@ -17,8 +18,9 @@ from ftplugin.core.timing import Timing
 from ftplugin.core.watchdog import Watch
 from ftplugin.history.records import MEASURED
 
-from .stopped import did_not_stop, has_stopped
-from .switch_run import POLL_S, Interrupted, Run, StepFailed, bind_step, need
+from .standing import ordered_meanwhile
+from .stopped import TIME_OVER, did_not_stop, has_stopped
+from .switch_run import POLL_S, Interrupted, Run, StartFailed, StepFailed, bind_step, need
 
 if TYPE_CHECKING:
     from .execute import SwitchRunner
@@ -29,10 +31,6 @@ ASKED_FOR = ("M1", "M2")  # by an administrator: B1 and F2 are held afterwards (
 READY = "active and ready"
 CONFIRMED = "the peer confirmed that it owns nothing"
 HANDED, START_FAILED, WATCHDOG = "handed", "start_failed", "watchdog"  # documents for the tick worker, and of it
-
-
-class StartFailed(StepFailed):
-    """A service had its time and did not come up: trying again here is no better than letting the other server try."""
 
 
 class Promotion:
@@ -58,7 +56,7 @@ class Promotion:
         self.starts: dict[str, tuple[float, float]] = {}  # service -> its start and the waiting in it, seconds
         self.ahead_s: float | None = None  # of the wall clock, when the first lease was counted
         self.moved_s = float("inf")  # when the start under way last moved
-        self.locked_everywhere = False  # every voter has given the lock, that of the peer too
+        self.locked_everywhere = False  # every voter has given the lock, and that of the peer shows no lease of it
         self.obeyed = False  # the peer has signed that it has no role, and that a service of it did not stop
 
     def go(self) -> dict[str, Any]:
@@ -76,9 +74,8 @@ class Promotion:
         return self.services_and_publish(self.epoch)
 
     def _sequence(self) -> tuple[Step, ...]:
-        action = Action.PROMOTE if self.suspect else Action.PROMOTE_CONFIRMED
         witness = len(self.ports.votes.names()) >= 3
-        return promotion(action, self.timing, self.runner.limits(), suspect=self.suspect, witness=witness)
+        return promotion(self.timing, self.runner.limits(), suspect=self.suspect, witness=witness)
 
     def _calls(self) -> dict[StepName, Callable[[Step], str]]:
         """What each step before the services does."""
@@ -120,12 +117,14 @@ class Promotion:
         record = self.runner.check(self.epoch)
         if record.role is Role.ACTIVE and record.deadline_s > self.ports.clock.now_s():
             raise StepFailed("this server is active already")
+        if self.run.rule not in ASKED_FOR and (why := ordered_meanwhile(self.ports)):
+            raise StepFailed(why)
         answers = self.runner.ask_voters(
             lambda voter: self.ports.votes.lock(voter, self.epoch, self._mark(voter), step.limit_s), step.limit_s
         )
         if why := self.runner.carried(answers, self.me):
             raise StepFailed(why)
-        self.locked_everywhere = all(answer.ok for answer in answers)
+        self.locked_everywhere = all(a.ok and (a.voter, a.owner) != (self.me.other, self.me.other) for a in answers)
         return f"epoch {self.epoch}"
 
     def _mark(self, voter: str) -> str | None:
@@ -148,8 +147,7 @@ class Promotion:
         return self._pass_unanswered()
 
     def _note_handed(self) -> None:
-        """From here on the other node has stopped while these services were given up there, whatever rule asked for it: for
-        their faults the role does not move once more (H1)."""
+        """The other node has stopped while these services were given up there: for their faults the role moves no more (H1)."""
         clock = self.ports.clock
         if services := list(self.order.get("services") or ()):
             facts = {"services": services, "at_s": clock.now_s(), "boot_id": clock.boot_id}
@@ -157,8 +155,7 @@ class Promotion:
 
     def _power_off(self, why: str) -> str:
         """The fence command, for a peer that has given up its role but cannot stop a service. Only where nobody has been
-        active for a streak (F1, C3): what an administrator or a failback asks for is no reason to power a server off.
-        """
+        active for a streak (F1, C3), not for what an administrator or a failback asks for."""
         fence, peer = self.ports.fence, self.me.other
         if fence is None or not self.obeyed or self.run.rule not in FENCING:
             raise StepFailed(why)
@@ -235,11 +232,13 @@ class Promotion:
             raise StepFailed("the peer did not answer, and this switch needs its confirmed demotion")
         if self.order.get("invited") is True and self.locked_everywhere:
             return "the peer had signed that it stopped, and its own voter has given the lock"
+        if self.order.get("endless"):
+            raise StepFailed(ENDLESS)
         wait_s = float(self.order.get("passable_s", 0)) - self.ports.clock.now_s()
         if wait_s > self.timing.timeout_s:
             raise StepFailed(f"the peer is silent, but its lease may last {wait_s:.1f} s more")
         self.ports.clock.sleep(max(0.0, wait_s))
-        return "the peer is silent on both channels and its lease has ended"
+        return f"the peer is silent on both channels; {TIME_OVER}"
 
     def _own(self, step: Step) -> str:
         self.runner.check(self.epoch)
@@ -289,7 +288,7 @@ class Promotion:
         """
         self.epoch = epoch
         spared = self._spared()
-        for step in promotion(Action.PROMOTE_CONFIRMED, self.timing, self.runner.limits(), suspect=False):
+        for step in promotion(self.timing, self.runner.limits(), suspect=False):
             try:
                 if step.name is StepName.PORTAL:
                     self.runner.attempt(self.run, step, bind_step(self._portal, step))

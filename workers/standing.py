@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ftplugin.standing import NAMES
+from ftplugin.standing import DRAIN, NAMES, PAUSE, in_force
 
 from .ports import Ports
 
@@ -39,3 +39,14 @@ class Standing:
                     "agent", f"{name} by {wanted.get('owner', '')} was missing in Redis; written again"
                 )
         return {name: stored.get(name) for name in NAMES}
+
+
+def ordered_meanwhile(ports: Ports) -> str:
+    """What an administrator ordered since a promotion was decided, "" for nothing: its last probe may have waited for long.
+    By the copies in Redis, which the portal writes at once."""
+    notes, clock = ports.runtime.fetch_many((PAUSE, DRAIN)), ports.clock
+    if pause := in_force(notes[PAUSE], clock.boot_id, clock.now_s()):
+        return f"paused meanwhile by {pause.get('owner', '')}"
+    if notes[DRAIN] is not None:
+        return "this server was drained meanwhile"
+    return "" if ports.settings.current()[1].enabled else "Hot Standby mode was turned off meanwhile"

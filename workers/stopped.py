@@ -5,6 +5,9 @@ from __future__ import annotations
 from ftplugin.core.terms import Phase
 from ftplugin.core.view import NodeState
 
+# Of a silent one, when its time is over. Whether it is one of these nobody can tell from here: the votes may know more (I-C)
+TIME_OVER = "a server that is dead or isolated has stopped by now"
+
 
 def did_not_stop(state: NodeState, epoch: int, *, long: bool) -> bool:
     """The peer has tried to stop everything under ``epoch`` and could not. One that is still at it, or that has just booted and

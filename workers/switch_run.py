@@ -23,6 +23,10 @@ class StepFailed(Exception):
     """A step could not be done; the message says which component and why."""
 
 
+class StartFailed(StepFailed):
+    """A service had its time and did not come up: trying again here is no better than letting the other server try."""
+
+
 class Run:
     """One running switch: journal, page document and log of its steps."""
 

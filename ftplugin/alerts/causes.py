@@ -35,6 +35,7 @@ class Cause(StrEnum):
     BALANCER_DRIFT = "balancer_drift"
     CLOCK_SKEW = "clock_skew"
     DAILY_RESTART = "daily_restart"
+    WITNESS_LOST = "witness_lost"
     TEST = "test"
 
 
@@ -61,6 +62,7 @@ KINDS: dict[Cause, Kind] = {
     Cause.CLOCK_SKEW: Kind(number=11, severity=Severity.WARNING, shared=True),
     Cause.DAILY_RESTART: Kind(number=12, severity=Severity.WARNING),
     Cause.TEST: Kind(number=13, severity=Severity.INFO),
+    Cause.WITNESS_LOST: Kind(number=14, severity=Severity.CRITICAL, shared=True),
 }
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CLAIMS_SHOWN = 3
 LICENCE_DAYS = 1  # the mark of yesterday may be the newest: it is written once a day
 FAILED = ("failed", "aborted", "undone")
+WITNESS = "witness"  # as a voter
 SPLITS = (Diagnosis.SPLIT_LOSE, Diagnosis.SPLIT_STAY)
 
 
@@ -39,10 +40,12 @@ class Look:
 
 
 class TickFacts:
-    """Facts of a tick. Keeps since when this node is active: an answer of the peer from before says nothing of a split."""
+    """Facts of a tick. Keeps since when this node is active: an answer of the peer from before says nothing of a split; and
+    for how many ticks the witness has been silent."""
 
     def __init__(self) -> None:
         self._active_since_s: float | None = None
+        self._witness_silent = 0
 
     def look(self, last: Now) -> Look:
         """What the tick ``last`` shows."""
@@ -51,11 +54,15 @@ class TickFacts:
             self._active_since_s = None
         elif self._active_since_s is None:
             self._active_since_s = view.now_s
-        holds = [*self._split(last), *_given_up(last), *_skew(last), *_lost(last)]
+        silent = any(vote.voter == WITNESS and vote.mark is None for vote in view.votes)
+        self._witness_silent = self._witness_silent + 1 if silent else 0
+        holds = [*self._split(last), *_given_up(last), *_skew(last), *_lost(last), *self._witness(last)]
         known = {Cause.GIVEN_UP, Cause.FREEZE}
         if memory.frozen:
             text = f"{switches_counted(view)} automatic switches within the window of the flap budget. {last.decision.sentence}"
             holds.append(Fact(cause=Cause.FREEZE, title="Automatic switching is frozen", text=text))
+        if not silent:
+            known.add(Cause.WITNESS_LOST)
         if view.peer_state is not None or view.role is not Role.ACTIVE:
             known.add(Cause.SPLIT_BRAIN)
         if view.peer is not None and view.peer.skew_s is not None:
@@ -74,6 +81,15 @@ class TickFacts:
             yield _fact(
                 last, Cause.SPLIT_BRAIN, "Both servers answer at the VIP", "Look at the balancer, or for a second VIP."
             )
+
+    def _witness(self, last: Now) -> Iterable[Fact]:
+        count = self._witness_silent
+        if last.settings.witness and count >= last.settings.threshold:
+            text = (
+                f"{count} heartbeats in a row without its answer. While it is silent, the loss of either server stops the "
+                "services: two of three votes are needed. Look at its Redis and at the way there."
+            )
+            yield _fact(last, Cause.WITNESS_LOST, f"The witness {last.settings.witness} does not answer", text)
 
 
 def speaks(last: Now | None) -> bool:

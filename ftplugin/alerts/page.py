@@ -43,10 +43,10 @@ def shown(store: Store, boot_id: str, now_s: float) -> Shown:
     at_s = document.get("at_s")
     if document.get("boot_id") != boot_id or not isinstance(at_s, (int, float)):
         return Shown()
-    dropped = document.get("dropped")
+    dropped, targets = document.get("dropped"), document.get("targets")
     return Shown(
         age_s=max(0.0, now_s - at_s),
-        targets=tuple(str(name) for name in document.get("targets") or ()),
+        targets=tuple(str(name) for name in targets) if isinstance(targets, list) else (),
         open=_rows(document.get("open")),
         waiting=_rows(document.get("waiting")),
         history=_rows(document.get("history")),

@@ -32,6 +32,7 @@ PROCESSES = 256  # documents; a process takes one by its number
 FAILURES_ASSUMED = 3  # what most balancers do unless told otherwise
 QUIET_INTERVALS = 5  # without a question: it has stopped asking
 DRIFT_SHARE = 0.2  # of the interval
+STEADY_GAPS, STEADY_SHARE = 5, 0.15  # so many gaps, of which at most a third differ by more than this from the others
 ROLE_QUESTIONS = ("active", "standby", "monitor?mod=FT")
 FORGET_S = 3600.0  # after its last question a prober is shown no more
 
@@ -40,7 +41,8 @@ FORGET_S = 3600.0  # after its last question a prober is shown no more
 class Prober:
     """One address with one question. ``age_s``: since its last one; ``interval_s`` None: it has asked once.
 
-    seen_as: HAProxy's own word of this server (send-state), as "UP"; empty for others.
+    seen_as: HAProxy's own word of this server (send-state), as "UP"; empty for others. steady: it asks by a clock of its own, and
+    not when somebody wants a page, as a browser or NGINX that asks with users' requests.
     """
 
     address: str
@@ -48,6 +50,7 @@ class Prober:
     interval_s: float | None
     age_s: float
     seen_as: str = ""
+    steady: bool = True
 
     @property
     def quiet(self) -> bool:
@@ -127,10 +130,21 @@ def seen(
     for document in fetch_many([_name(number) for number in range(PROCESSES)]).values():
         if not document or document.get("boot_id") != boot_id:
             continue
-        for address, question, moments, said in document["rows"]:
-            found.setdefault((address, question), []).append((moments, said))
+        rows = document.get("rows")
+        for row in rows if isinstance(rows, list) else ():
+            if _is_row(row):
+                address, question, moments, said = row
+                found.setdefault((address, question), []).append((moments, said))
     probers = [_prober(key, parts, now_s) for key, parts in found.items()]
     return sorted((p for p in probers if p.age_s < FORGET_S), key=lambda p: (p.quiet, p.address, p.question))
+
+
+def _is_row(row: object) -> bool:
+    """Another version may have written something else there."""
+    if not isinstance(row, list) or len(row) != 4 or not isinstance(row[2], list) or not row[2]:
+        return False
+    moments = all(isinstance(m, (int, float)) and not isinstance(m, bool) for m in row[2])
+    return moments and all(isinstance(text, str) for text in (row[0], row[1], row[3]))
 
 
 def _prober(key: tuple[str, str], parts: list[tuple[list[float], str]], now_s: float) -> Prober:
@@ -140,7 +154,14 @@ def _prober(key: tuple[str, str], parts: list[tuple[list[float], str]], now_s: f
     gaps = [after - before for before, after in zip(moments, moments[1:])]
     said = max(parts, key=lambda part: part[0][-1])[1]
     interval_s = statistics.median(gaps) if gaps else None
-    return Prober(address=key[0], question=key[1], interval_s=interval_s, age_s=now_s - moments[-1], seen_as=said)
+    steady = interval_s is not None and _is_steady(gaps, interval_s)
+    age_s = now_s - moments[-1]
+    return Prober(address=key[0], question=key[1], interval_s=interval_s, age_s=age_s, seen_as=said, steady=steady)
+
+
+def _is_steady(gaps: Sequence[float], interval_s: float) -> bool:
+    odd = sum(abs(gap_s - interval_s) > STEADY_SHARE * interval_s for gap_s in gaps)
+    return len(gaps) >= STEADY_GAPS and 3 * odd <= len(gaps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,10 +184,10 @@ def earlier_s(interval_s: float, settings: Settings, failures: int = FAILURES_AS
 
 
 def drifted(probers: Sequence[Prober], settings: Settings) -> list[Drift]:
-    """Those that ask in another interval than the settings want. A browser that looks now and then is none of them."""
+    """Those that ask in another interval than the settings want; whoever asks without an interval of his own is none of them."""
     found = []
     for prober in probers:
-        if prober.interval_s is None or prober.quiet:
+        if prober.interval_s is None or prober.quiet or not prober.steady:
             continue
         role = prober.question in ROLE_QUESTIONS
         wanted_s = max(ROLE_S_MIN, settings.interval_s / ROLE_ASKS) if role else settings.interval_s

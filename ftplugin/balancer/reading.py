@@ -118,7 +118,7 @@ def _haproxy_backend(lines: list[list[str]], defaults: list[list[str]], bind: st
         return ""
 
     first = servers[0][3:]
-    if any("check" not in [*words[3:], *base] for words in servers):
+    if "check" not in base and any("check" not in words[3:] for words in servers):
         notes = (*notes, "a server without 'check' is never asked: HAProxy takes it for good")
     interval_s = _seconds(of(first, "inter") or "2s", 1e-3)
     timeouts = [words[2] for words in both if words[:2] == ["timeout", "check"] and len(words) > 2]
@@ -174,11 +174,13 @@ class _Block:
 _DEPTH_MAX = 40
 
 
-def _blocks(text: str, ends: str, comments: str) -> _Block:
-    """``ends``: what ends a statement beside a brace: a line's end, or a semicolon."""
-    tokens = re.findall(
-        rf'[{comments}][^\n]*|"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[{{}}]|{ends}|[^\s{{}};"\']+|;', text
-    )
+def _blocks(text: str, ends: str, comments: str, quoted: str) -> _Block:
+    """ends: what ends a statement beside a brace: a line's end, or a semicolon. quoted: a text in quotes.
+
+    Each part of the pattern takes what it has looked at, also where an end is missing: a file that somebody uploads must not
+    hold the portal up for minutes.
+    """
+    tokens = re.findall(rf"[{comments}][^\n]*|{quoted}|[{{}}]|{ends}|[^\s{{}};\"'][^\s{{}};]*|;", text)
     stack: list[tuple[tuple[str, ...], list[_Block]]] = [((), [])]
     words: list[str] = []
     for token in tokens:
@@ -204,7 +206,7 @@ def _blocks(text: str, ends: str, comments: str) -> _Block:
 
 
 def _keepalived(text: str) -> Reading:
-    root = _blocks(text, r"\n", "#!")
+    root = _blocks(text, r"\n", "#!", r'"(?:[^"\\\n]|\\.)*"?')  # a quote ends with its line at the latest
     virtual = next(root.all("virtual_server"), None)
     if virtual is not None:
         return _lvs(virtual)
@@ -251,8 +253,13 @@ def _command(text: str) -> tuple[str, str, float | None, str]:
     if words[0].endswith("ft-check"):
         limit, good = (after[0] if after else ""), (after[1] if len(after) > 1 else "200")
     else:
-        good = "below 400" if any(re.fullmatch(r"-[a-zA-Z]*f[a-zA-Z]*|--fail", word) for word in words) else ""
+        good = "below 400" if any(map(_fails, words)) else ""
     return server, f"/{path}", _seconds(limit, 1.0) if limit else None, good
+
+
+def _fails(word: str) -> bool:
+    """Whether it makes curl fail for a status from 400 on."""
+    return word == "--fail" or (word.startswith("-") and word[1:].isalpha() and "f" in word)
 
 
 def _lvs(virtual: _Block) -> Reading:
@@ -284,7 +291,7 @@ def _lvs(virtual: _Block) -> Reading:
 
 
 def _nginx(text: str) -> Reading:
-    root = _blocks(text, ";", "#")
+    root = _blocks(text, ";", "#", r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?""")
     pools = [block for block in root.all("upstream")]
     if not pools:
         raise Unreadable("is of NGINX, but has no upstream with servers")
@@ -322,8 +329,8 @@ def _nginx(text: str) -> Reading:
     return Reading(kind="nginx", vip=vip, servers=servers, fall=fall, interval_s=interval_s, leads=leads, notes=(note,))
 
 
-_READERS: Sequence[tuple[str, Callable[[str], Reading]]] = (
-    (r"^\s*(vrrp_script|vrrp_instance|virtual_server)\b.*\{", _keepalived),
-    (r"^\s*upstream\s+\S+\s*\{", _nginx),
-    (r"^\s*(backend|listen)\s+\S+\s*$", _haproxy),
+_READERS: Sequence[tuple[str, Callable[[str], Reading]]] = (  # blanks of a line, not of all lines that follow
+    (r"^[ \t]*(vrrp_script|vrrp_instance|virtual_server)\b.*\{", _keepalived),
+    (r"^[ \t]*upstream[ \t]+\S+\s*\{", _nginx),
+    (r"^[ \t]*(backend|listen)[ \t]+\S+[ \t\r]*$", _haproxy),
 )

@@ -27,6 +27,8 @@ def alerts() -> None:
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> None:
     """Targets, what lasts, what waits and the last deliveries. Exit code 1 while the agent sends nothing."""
+    from ..web.page import clock
+
     node = node_of(context)
     if node.runtime.read_role() is None:
         fail(UNREACHABLE, "The Redis of this server does not answer; nothing is known now.")
@@ -42,12 +44,17 @@ def show(context: click.Context, as_json: bool) -> None:
         "problem": found.problem,
     }
     lines = [f"target {name}" for name in found.targets]
-    lines += [f"lasts: {row.get('title')}: {row.get('text')}" for row in found.open]
+    lines += [
+        f"lasts since {clock(row.get('begun_wall_s'))}: {row.get('title')}: {row.get('text')}" for row in found.open
+    ]
     lines += [
         f"waits for {row.get('target')}: {row.get('title')} ({row.get('tries')} tries: {row.get('detail') or 'none yet'})"
         for row in found.waiting
     ]
-    lines += [f"{row.get('word')} to {row.get('target')}: {row.get('title')}" for row in found.history]
+    lines += [
+        f"{clock(row.get('at_wall_s'))} {row.get('word')} to {row.get('target')}: {row.get('title')}"
+        for row in found.history
+    ]
     if found.age_s is None:
         lines = ["The agent of this server sends no alerts: it has no target, or it does not run."]
     elif found.old:

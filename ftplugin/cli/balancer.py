@@ -1,8 +1,9 @@
-"""``ft balancer export NAME`` and ``ft balancer check FILE``: twin of the balancer page."""
+"""``ft balancer export NAME``, ``check FILE`` and ``asks``: twin of the balancer page."""
 
 from __future__ import annotations
 
 import pathlib
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from ..balancer.compare import compare
 from ..balancer.exports import EXPORTS, make
 from ..balancer.plan import File, Follow, Options
+from ..balancer.probers import drifted, seen
 from ..balancer.reading import BYTES_MAX, Unreadable, read
 from ..core.settings import SettingsError
 from ..extension import Portal
@@ -135,4 +137,33 @@ def check(context: click.Context, /, file: pathlib.Path, as_json: bool, **values
     lines = lines or [f"{file} ({reading.kind}) fits revision {revision} of the settings."]
     say(document | {"notes": list(found.notes)}, as_json, lines + [f"Note: {text}" for text in found.notes])
     if found.differences:
+        raise SystemExit(REFUSED)
+
+
+@balancer.command(name="asks")
+@json_option
+@click.pass_context
+def asks(context: click.Context, as_json: bool) -> None:
+    """Who asks this server's monitor, how often, and who does not fit the settings.
+
+    Exit codes: 0 all fit; 1 one asks in another interval than the settings want.
+    """
+    node = node_of(context)
+    _, settings = _settings(node)
+    if node.runtime.read_role() is None:
+        fail(UNREACHABLE, "The Redis of this server does not answer; nothing is known now.")
+    found = seen(node.runtime.fetch_many, node.clock.boot_id, node.clock.now_s())
+    apart = {(item.prober.address, item.prober.question): item for item in drifted(found, settings)}
+    rows, lines = [], []
+    for prober in found:
+        drift = apart.get((prober.address, prober.question))
+        facts = {"wanted_s": drift.wanted_s, "earlier_s": drift.earlier_s} if drift else None
+        rows.append({**asdict(prober), "quiet": prober.quiet, "drift": facts})
+        every = "once" if prober.interval_s is None else f"every {prober.interval_s:.3g} s"
+        text = f"{prober.address} asks {prober.question} {every}, the last time {prober.age_s:.0f} s ago"
+        lines.append(text + (f"; it says {prober.seen_as}" if prober.seen_as else ""))
+        if drift is not None:
+            lines.append(f"  by the settings it should be every {drift.wanted_s:.3g} s")
+    say(rows, as_json, lines or ["nobody has asked lately"])
+    if apart:
         raise SystemExit(REFUSED)

@@ -101,7 +101,7 @@ def _waits(found: Mapping[str, Any]) -> bool:
     """The other server's word may still come: this agent ticks, and has not failed to ask for it."""
     if found["problem"]:
         return False
-    return any(not s["here"] and s["heard_age_s"] is None and not s["heard_problem"] for s in found["servers"])
+    return any(not s["here"] and s["heard_old"] and not s["heard_problem"] for s in found["servers"])
 
 
 def status_lines(found: Mapping[str, Any]) -> list[str]:
@@ -114,30 +114,26 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
         detail = f", {server['detail']}" if server["detail"] else ""
         lines.append(f"{server['label']} {server['address'] or '-'}{here}: {server['status']}{detail}")
         lines += [f"    {line}" for line in _card_lines(server)]
+    if found["nobody_active"]:
+        lines.append("ALARM: neither server was active at the last heartbeat; 'ft why' says why, and what comes next")
+    if found["witness_silent"]:
+        lines.append(
+            f"ALARM: the witness {found['witness']} is silent; the loss of either server now stops the services"
+        )
     lines += [f"ALARM: {alarm}" for alarm in found["alarms"]]
     for alarm in found["dual_owners"]:
         lines.append(f"ALARM, two owners: service {alarm['service']}: {alarm['text']}. {found['dual_owner_way_out']}")
     decision = found["decision"]
     if found["problem"]:
-        lines.append(found["problem"])
+        lines.append(f"{found['problem']} {found['problem_way_out']}".rstrip())
     elif decision:
         lines.append(f"{decision.get('rule') or '-'}: {decision.get('sentence', '')}")
-    for name in ("pause", "drain"):
-        if order := found[name]:
-            lines.append(f"{name} by {order.get('owner', '')}: {order.get('reason', '')}")
-    if found["frozen"]:
-        lines.append("frozen: too many automatic switches; see 'ft acknowledge-freeze'")
-    if found["manual_hold"]:
-        lines.append("a manual switchover holds failback and the VIP rule; see 'ft release-hold'")
+    lines += _holding_lines(found)
     lines += _health_lines(found["health"])
-    if running := found["running_switch"]:
-        words = f"{running.get('step', '')} {running.get('detail', '')}".strip()
-        age = f", for {running['running_s']:.0f} s" if "running_s" in running else ""
-        lines.append(f"a switch is running ({running.get('rule', '')}{age}): {words}{elapsed_text(running)}")
+    lines += _switch_lines(found)
     lines += _start_lines(found)
     lines += lines_of(found["daily"], found["active"])
-    if failed := found["failed_attempt"]:
-        lines.append(f"The last attempt to {failed['kind']} ({failed['rule']}) was given up: {failed['detail']}")
+    lines += [found["licence"]] if found["licence"] else []
     if found["clock_warning"]:
         lines.append(("ALARM: " if found["clock_level"] == "alarm" else "") + found["clock_warning"])
     left_s = found["lease_left_s"]
@@ -146,6 +142,49 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"Hot Standby mode {mode}, settings revision {found['settings_revision']}")
     if text := sentence(found["replication"]):
         lines.append(text)
+    return lines
+
+
+def _holding_lines(found: Mapping[str, Any]) -> list[str]:
+    """What somebody ordered, and what holds switches back, each with its end."""
+    lines = []
+    if found["settings_error"]:
+        lines.append("The settings cannot be read now; the last good ones are in force.")
+    for name in ("pause", "drain"):
+        if order := found[name]:
+            until_s = order.get("until_wall_s")
+            until = f" until about {_clock(until_s)}" if isinstance(until_s, (int, float)) else ""
+            lines.append(f"{name} by {order.get('owner', '')}{until}: {order.get('reason', '')}")
+    for row in found["untold"]:
+        command = str(row.get("command")).replace("_", " ")
+        lines.append(f"the other server does not know yet of: {command}, by {row.get('actor')}")
+    if found["frozen"]:
+        lines.append(
+            "frozen: too many automatic switches; see 'ft acknowledge-freeze'. Only a failover goes on, slower"
+        )
+    if found["manual_hold"]:
+        lines.append("a manual switchover holds failback and the VIP rule; see 'ft release-hold'")
+    return lines
+
+
+def _switch_lines(found: Mapping[str, Any]) -> list[str]:
+    """The switch that runs, and the last one that could not be done, each with its time."""
+    lines = []
+    if running := found["running_switch"]:
+        words = f"{running.get('step', '')} {running.get('detail', '')}".strip()
+        age = f", for {running['running_s']:.0f} s" if "running_s" in running else ""
+        lines.append(f"a switch is running ({running.get('rule', '')}{age}): {words}{elapsed_text(running)}")
+        if running["silent_s"]:
+            lines.append(f"    no life for {running['silent_s']:.0f} s: does the switch worker of this server run?")
+    if failed := found["failed_attempt"]:
+        at, steps = _clock(failed.get("at_wall_s")), (
+            f"; see 'ft follow {failed['switch_id']}'" if failed.get("switch_id") else ""
+        )
+        lines.append(
+            f"The last attempt to {failed['kind']} ({failed['rule']}) was given up at {at}: {failed['detail']}{steps}"
+        )
+    if refused := found["refused_order"]:
+        lines.append(f"A switchover was refused at {_clock(refused.get('at_wall_s'))}: {refused.get('detail', '')}")
     return lines
 
 
@@ -160,7 +199,8 @@ def _health_lines(health: Mapping[str, Any]) -> list[str]:
 
 
 def _card_lines(server: Mapping[str, Any]) -> list[str]:
-    facts, beats, lines = server["figures"], server["heartbeats"], []
+    facts, beats, lines = server["figures"], server["heartbeats"], list[str]()
+    old = "old: " if server["old"] else ""
     if facts:
         ticked = "never" if facts["agent_age_s"] is None else f"{facts['agent_age_s']:.1f} s ago"
         skew = "" if facts["skew_s"] is None else f", clock {facts['skew_s']:+.2f} s"
@@ -177,9 +217,8 @@ def _card_lines(server: Mapping[str, Any]) -> list[str]:
             if beats["median_ms"] is None
             else f", last {beats['last_ms']:.1f} ms, median {beats['median_ms']:.1f} ms"
         )
-        lines.append(f"heartbeats [{strip}] {beats['good']} good, {beats['bad']} bad{median}")
+        lines.append(f"{old}heartbeats [{strip}] {beats['good']} good, {beats['bad']} bad{median}")
         lines += [f"bad: {cause['count']} x {cause['cause']}" for cause in beats["causes"]]
-    old = "old: " if server["old"] and server["service_list"] else ""
     for service in server["service_list"]:
         progress = f" {service['progress']}/{service['total']}" if service["total"] else ""
         owners = f" ALSO OWNED BY {', '.join(service['owners'])}" if service["owners"] else ""
@@ -189,6 +228,10 @@ def _card_lines(server: Mapping[str, Any]) -> list[str]:
         )
         if figures := _figures(service["start"]):
             lines.append(f"    {figures}")
+    if not server["here"] and server["heard_age_s"] is not None:
+        lines.append(f"its own word: {server['heard_age_s']:.0f} s old{', old' if server['old'] else ''}")
+    if server["heard_problem"]:
+        lines.append(f"it could not be asked: {server['heard_problem']}")
     if switch := server["switch"]:
         words = f"{switch['step']} {switch['detail']}".strip()
         lines.append(f"a switch is running there ({switch['rule']}): {words}{elapsed_text(switch)}")
@@ -243,7 +286,9 @@ def _start_lines(found: Mapping[str, Any]) -> list[str]:
     return lines + [f"Warning: {text}" for text in found["slow_starts"]]
 
 
-def _clock(wall_s: float) -> str:
+def _clock(wall_s: object) -> str:
+    if not isinstance(wall_s, (int, float)):
+        return "a time not known"
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall_s))
 
 

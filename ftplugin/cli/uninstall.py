@@ -16,9 +16,11 @@ from .offline import LOCKS, in_the_way
 from .pair import own_redis
 from ..alerts.kept import FILE as ALERTS_FILE
 from ..extension import Portal
+from ..licence.keep import ALARM as LICENCE_ALARM
 from ..licence.keep import FILE as LICENCE_FILE
 from ..pairing.secrets import KEYS_FILE, PEER_PASSWORD_FILE, REDIS_USERS_FILE
 from ..pairing.session import FILE as PAIRING_FILE
+from ..replicate.thing import LOCK_FILE as REPLICATE_LOCK
 from ..store.database import DatabaseUnreachable
 from ..store.keys import AGENT_QUEUE
 from ..store.migrations import VERSION_TABLE
@@ -30,7 +32,9 @@ _NAMED = {
     REDIS_USERS_FILE,
     PAIRING_FILE,
     LICENCE_FILE,
+    LICENCE_ALARM,
     ALERTS_FILE,
+    REPLICATE_LOCK,
     "guard.lease",
     *LOCKS,
 }
@@ -45,6 +49,7 @@ LEFT = (
     "the configuration file (FT_CONFIG_FILE) and redis.conf, which hold passwords",
     "the programs under your supervisor, and the packages",
     "the settings of your balancer",
+    "the folder .ft-replica in each folder that was replicated, with files that gave way to others",
 )
 
 

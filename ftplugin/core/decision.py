@@ -16,6 +16,8 @@ from .terms import Role, SplitStance, VipDestination
 from .timing import Timing
 from .view import ClusterView
 
+FROZEN = "automatic switching is frozen: too many switches in the window"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
@@ -133,9 +135,11 @@ def _alarms(view: ClusterView, memory: Memory, settings: Settings, timing: Timin
     if direct_path_cut(view, timing):
         alarms.append("direct path cut: the peer answers at the VIP only")
     if memory.frozen:
-        alarms.append("automatic switching is frozen: too many switches in the window")
+        alarms.append(FROZEN)
     if view.vip.destination.value == "both":
         alarms.append("both servers answer at the VIP")
     if view.lan.up.value == "unknown" and settings.enabled:
-        alarms.append("LAN unknown: set LAN reference hosts, or this server can never fail over")
+        none = "set LAN reference hosts, or this server can never fail over"
+        silent = "no LAN reference host answers just now; this server cannot fail over meanwhile"
+        alarms.append(f"LAN unknown: {silent if view.lan.asked else none}")
     return (*alarms, *alarms_of(view))

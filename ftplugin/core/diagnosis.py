@@ -18,7 +18,7 @@ from .view import ClusterView
 
 
 class Diagnosis(StrEnum):
-    SUPERSEDED = "a higher epoch owns the lease"
+    SUPERSEDED = "a higher epoch than that of the own role was ordered"
     ISOLATED = "this node has lost its LAN"
     PORTAL_DEAD = "the own portal does not answer"
     LEASE_LOST = "the own lease has run out"

@@ -15,7 +15,7 @@ from typing import Any
 
 from .hysteresis import Memory, advance
 from .policy import Action, Rule
-from .vetoes import VETOES, Case, Refusal, passable_s, peer_reaches_here
+from .vetoes import VETOES, Case, Refusal, endless, passable_s, peer_reaches_here
 from .settings import Settings
 from .terms import Tri
 from .timing import Timing
@@ -57,17 +57,17 @@ def force(view: ClusterView, settings: Settings, memory: Memory, timing: Timing,
     memory = advance(memory, view, settings, timing)
     case = Case(M2, view, memory, settings, timing)
     alive = view.peer_state is not None or peer_reaches_here(case)
-    endless = not settings.witness and not (settings.enabled and memory.peer_enabled)
+    for_ever = endless(settings, memory)
     waived = checked and not settings.witness and not alive
     refused = [Refusal(name, text) for name, veto in KEPT.items() if (text := veto(case))]
-    if endless and not alive and not waived:
+    if for_ever and not alive and not waived:
         refused.append(Refusal("endless", ENDLESS))
     return Forced(
         memory=memory,
         refused=tuple(refused),
         certain_s=passable_s(case),
         silent=memory.bad_since_s is not None,
-        endless=endless,
+        endless=for_ever,
         waived=waived,
     )
 

@@ -47,7 +47,7 @@ def offered(view: ClusterView, memory: Memory) -> tuple[str, ...]:
     return tuple(name for name in state.given_up if name not in memory.taken)
 
 
-def why_not_offered(view: ClusterView, memory: Memory) -> str:
+def why_not_offered(view: ClusterView) -> str:
     """What H1 lacks when ``offered`` is empty."""
     state = view.peer_state
     if state is None:

@@ -217,7 +217,7 @@ def _stuck(now: Now) -> str:
 
 
 def _gave_up(now: Now) -> str:
-    return "" if offered(now.view, now.decision.memory) else why_not_offered(now.view, now.decision.memory)
+    return "" if offered(now.view, now.decision.memory) else why_not_offered(now.view)
 
 
 def _starting(now: Now) -> str:

@@ -58,7 +58,7 @@ C2_PROMOTE = Rule(
 C2_STANDBY = Rule("C2", (Action.BECOME_STANDBY,), "both servers have started: server #1 takes the role")
 C3 = Rule("C3", (Action.PROMOTE,), "started, and the peer is silent")
 C4 = Rule("C4", (Action.BECOME_STANDBY,), "started without a LAN")
-F1 = Rule("F1", (Action.PROMOTE,), "the active server has failed")
+F1 = Rule("F1", (Action.PROMOTE,), "the other server gives no good answer")
 F1_NOBODY = Rule("F1", (Action.PROMOTE_CONFIRMED,), "nobody is active")
 F1_STUCK = Rule("F1", (Action.PROMOTE_CONFIRMED,), "nobody is active, and the other server has not stopped everything")
 H1 = Rule("H1", (Action.PROMOTE_CONFIRMED,), "the active server has given up a service")
@@ -71,6 +71,7 @@ X1_STAYS = Rule("X1", (), "both are active; this server stays")
 I1 = Rule("I1", (Action.DEMOTE, Action.INVITE_PEER), "cut off from the LAN")
 P1 = Rule("P1", (Action.DEMOTE, Action.INVITE_PEER), "the own portal does not answer while the peer is alive")
 L1 = Rule("L1", (Action.DEMOTE,), "the lease has run out")
+L1_OUTRANKED = Rule("L1", (Action.DEMOTE, Action.INVITE_PEER), "a higher epoch than that of the own role was ordered")
 L1_STALLED = Rule("L1", (Action.DEMOTE, Action.INVITE_PEER), "the services do not start")
 M1 = Rule("M1", (Action.PROMOTE_CONFIRMED,), "switchover asked for by an administrator")
 W1 = Rule("W1", (Action.RESTART_SERVICES,), "a service is dead")
@@ -79,7 +80,7 @@ SW = Rule("SW", (), "a switch is running")
 S0 = Rule("S0", (), "no rule applies")
 RULES = (
     C0, C1, C2_PROMOTE, C2_STANDBY, C3, C4, F1, F1_NOBODY, F1_STUCK, H1, F2, B1, X1_YIELD, X1_WAIT, X1_STAY, X1_STAYS, I1, P1,
-    L1, L1_STALLED, M1, W1, W1_GIVEN_UP, SW, S0,
+    L1, L1_OUTRANKED, L1_STALLED, M1, W1, W1_GIVEN_UP, SW, S0,
 )  # fmt: skip
 
 A, S, U = Role.ACTIVE, Role.STANDBY, Role.UNDECIDED
@@ -114,7 +115,7 @@ def _dead(view: ClusterView, memory: Memory, settings: Settings) -> Rule:
 
 
 TABLE: dict[tuple[Role, D], Row] = {
-    (A, D.SUPERSEDED): L1,
+    (A, D.SUPERSEDED): L1_OUTRANKED,
     (A, D.ISOLATED): I1,
     (A, D.PORTAL_DEAD): P1,
     (A, D.LEASE_LOST): L1,

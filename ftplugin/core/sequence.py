@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Sequence
 
-from .policy import Action
 from .timing import Timing
 
 
@@ -61,7 +60,7 @@ class ServiceLimits:
 
 
 def promotion(
-    action: Action, timing: Timing, services: Sequence[ServiceLimits], *, suspect: bool, witness: bool = False
+    timing: Timing, services: Sequence[ServiceLimits], *, suspect: bool, witness: bool = False
 ) -> tuple[Step, ...]:
     """Steps of a promotion.
 
@@ -102,7 +101,7 @@ def forced(timing: Timing, services: Sequence[ServiceLimits], *, wait_s: float) 
     wait_s: how long the other server may still own something.
     """
     steps: list[Step] = []
-    for step in promotion(Action.PROMOTE, timing, services, suspect=False):
+    for step in promotion(timing, services, suspect=False):
         if step.name is StepName.FENCE:
             fence = replace(step, limit_s=timing.fence_s)
             steps += [fence, replace(fence, name=StepName.WAIT, limit_s=wait_s), replace(fence, name=StepName.AGAIN)]
@@ -124,12 +123,3 @@ def demotion(timing: Timing, services: Sequence[ServiceLimits]) -> tuple[Step, .
         Step(name=StepName.RELEASE, limit_s=timing.network_s, on_failure=record, durable=True),
         Step(name=StepName.PUBLISH, limit_s=1.0, on_failure=record, durable=True),
     )
-
-
-def reassertion(timing: Timing, services: Sequence[ServiceLimits]) -> tuple[Step, ...]:
-    """X1: the survivor takes a new epoch and re-asserts itself to voters and services."""
-    keep = tuple(s for s in promotion(Action.PROMOTE, timing, services, suspect=False) if s.name in _REASSERTED)
-    return keep
-
-
-_REASSERTED = {StepName.EPOCH, StepName.ROLE, StepName.SERVICE, StepName.PUBLISH}

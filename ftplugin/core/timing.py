@@ -86,6 +86,11 @@ class Timing:
             portal_period_s=min(2.0, hold_s / 5),
         )
 
+    @property
+    def quiet_s(self) -> float:
+        """How long a running switch may say nothing before it is taken for dead, in seconds: a step may stop every service."""
+        return max(self.stop_s + 2 * self.timeout_s, self.stale_s)
+
     @classmethod
     def between(cls, live: Settings, pending: Settings | None) -> tuple[Self, Self]:
         """(timing an active node stops by, timing a standby node waits by) while a change awaits both nodes (spec 4)."""

@@ -17,6 +17,10 @@ from .terms import Designation, ProbeCause, Role, VipDestination
 from .timing import Timing
 from .view import ClusterView
 
+OFF_THERE = (
+    "Hot Standby mode was off on the other server when it was last heard: cut off, it keeps its role for ever; switch it "
+    "off and force the takeover"
+)
 STUCK_TURNS = 3  # times N: how long a peer that has no role, and has not stopped everything, is left alone
 
 
@@ -64,7 +68,23 @@ class Case:
 
 
 def _off(c: Case) -> str:
-    return "Hot Standby mode is off" if not c.settings.enabled and c.rule.id != "M1" else ""
+    if c.rule.id == "M1":
+        return ""
+    if not c.settings.enabled:
+        return "Hot Standby mode is off"
+    silent = c.view.peer_state is None and not c.view.invited and not peer_reaches_here(c)
+    return OFF_THERE if c.rule in (F1, C3) and silent and owns_endlessly(c.settings, c.memory) else ""
+
+
+def endless(settings: Settings, memory: Memory) -> bool:
+    """A server that is cut off never stops by itself: nothing ends its lease while the mode is off (I1), as here or as it
+    last said; with a witness it needs a majority all the same."""
+    return not settings.witness and not (settings.enabled and memory.peer_enabled)
+
+
+def owns_endlessly(settings: Settings, memory: Memory) -> bool:
+    """As ``endless``, of a server that did not say that it owns nothing when it was last heard."""
+    return memory.owner_word_s is not None and endless(settings, memory)
 
 
 def _paused(c: Case) -> str:
@@ -121,7 +141,20 @@ def _hold(c: Case) -> str:
     first_bad_s = c.memory.bad_since_s
     if c.view.peer is not None and first_bad_s is not None and sure_s <= first_bad_s + c.hold_s + c.timing.lan_gap_s:
         waits_s += min(c.view.peer.latency_s, c.timing.timeout_s)
-    return f"{left_s:.1f} s until the old active server has certainly stopped" if left_s > waits_s else ""
+    if left_s <= waits_s:
+        return ""
+    return f"{left_s:.1f} s until the old active server has certainly stopped" + _sign_of_life(c)
+
+
+def _sign_of_life(c: Case) -> str:
+    """Each renewal of its vote since the first bad probe begins the wait anew: nobody should wait for the end of that."""
+    since_s = c.memory.bad_since_s
+    theirs = [(v.still_since_s, v.voter) for v in c.view.votes if v.owner == c.view.designation.other]
+    moved = [(s, voter) for s, voter in theirs if s is not None and since_s is not None and s > since_s]
+    if not moved:
+        return ""
+    at_s, voter = max(moved)
+    return f"; counted anew, for it renewed its vote at {voter} {c.view.now_s - at_s:.1f} s ago"
 
 
 def certain_s(c: Case) -> float:
@@ -231,7 +264,9 @@ def _expected(c: Case) -> str:
         return ""
     if order.target is not c.view.designation:
         return f"{order.target} was asked for, this is {c.view.designation}"
-    active = c.view.peer_state is not None and c.view.peer_state.is_active
+    if c.view.peer_state is None:
+        return ""  # nobody knows who is active; "peer unheard" speaks
+    active = c.view.peer_state.is_active
     now_active = c.view.designation.other if active else None
     if now_active is not order.expected_active:
         return f"expected {order.expected_active or 'nobody'} to be active, but {now_active or 'nobody'} is"
@@ -240,7 +275,8 @@ def _expected(c: Case) -> str:
 
 def _retry(c: Case) -> str:
     after_s = c.view.retry_after_s
-    if c.rule.id == "M1" or after_s is None or c.view.now_s >= after_s:
+    asked = c.rule.id == "M1" or (c.view.invited and c.rule in (F1, F1_NOBODY))  # by people, or by a peer that stopped
+    if asked or after_s is None or c.view.now_s >= after_s:
         return ""
     return f"the last attempt failed; the next is in {after_s - c.view.now_s:.1f} s"
 

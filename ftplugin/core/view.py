@@ -47,11 +47,6 @@ class NodeState:
     content_mark: str = ""
 
     @property
-    def may_own(self) -> bool:
-        """True unless the node itself says that it owns nothing."""
-        return not self.clear
-
-    @property
     def is_active(self) -> bool:
         """Active under a valid lease."""
         return self.role is Role.ACTIVE and self.lease_left_s > 0
@@ -66,7 +61,6 @@ class Probe:
     cause: ProbeCause
     state: NodeState | None = None
     detail: str = ""
-    via_vip: bool = False
     skew_s: float | None = None
 
     @property

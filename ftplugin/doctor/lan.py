@@ -14,6 +14,7 @@ from icmplib.exceptions import ICMPLibError, SocketPermissionError
 from ftplugin import interfaces
 from ftplugin.core.settings import SettingsError, parse_address
 from ftplugin.core.terms import Designation
+from ftplugin.state import AGENT, agent_age_s
 
 from .finding import Answers, Finding, Place, Report, Subject
 
@@ -117,9 +118,10 @@ def _icmp(where: Place, report: Report, text: str) -> Finding:
 def agent_view(where: Place, answers: Answers) -> list[Finding]:
     """What the running agent makes of the LAN: an agent that cannot tell can never fail over."""
     report = Report(id="lan.agent", subject=Subject.LAN)
-    lan = answers.document("view").get("lan")
-    if not isinstance(lan, dict):
-        return [report.unknown("The agent has not said what it makes of the LAN.", "Start the agent first.")]
+    lan, clock = answers.document("view").get("lan"), where.portal.clock
+    age_s = agent_age_s(answers.document(AGENT), clock.boot_id, clock.now_s())
+    if not isinstance(lan, dict) or age_s is None or age_s > where.timing.stale_s:
+        return [report.unknown("The agent has not said lately what it makes of the LAN.", "Start the agent first.")]
     carrier, reference = str(lan.get("carrier", "unknown")), str(lan.get("reference", "unknown"))
     found = f"The agent says: carrier {carrier}, reference hosts {reference}"
     if (carrier, reference) == ("yes", "yes"):

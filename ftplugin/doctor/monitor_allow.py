@@ -27,5 +27,6 @@ def check(where: Place) -> list[Finding]:
     refused = where.portal.runtime.refused().get(REFUSED, 0)
     if refused:
         todo = "Look in 'ft log' for the addresses; add the balancer's to FT_MONITOR_ALLOW."
-        findings.append(report.warning(f"{refused} questions to the monitor were refused for their address.", todo))
+        found = f"{refused} questions to the monitor were refused for their address since Redis was started."
+        findings.append(report.warning(found, todo))
     return findings or [report.ok(f"FT_MONITOR_ALLOW ({shown}) holds the VIP, and nobody was refused.")]

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ftplugin import local_programs
 from ftplugin.health import reading
+from ftplugin.standing import in_force
 from ftplugin.state import AGENT, agent_age_s
 from ftplugin.store.database import DatabaseUnreachable
 from ftplugin.store.tables import EVENT
@@ -67,17 +68,23 @@ def _health(where: Place, answers: Answers) -> list[Finding]:
 def modes(where: Place, answers: Answers) -> list[Finding]:
     """Hot Standby mode, and what holds automatic switching back."""
     report = Report(id="server.mode", subject=Subject.SERVER)
-    agent_says, findings = answers.document(AGENT), []
+    clock, agent_says, findings = where.portal.clock, answers.document(AGENT), list[Finding]()
     if not where.settings_error and not where.settings.enabled:
         todo = "Turn it on when both servers are ready: 'ft settings set enabled=yes'."
         findings.append(report.warning("Hot Standby mode is off: nothing switches.", todo))
-    pause = answers.document("pause")
-    if pause and pause.get("boot_id") in (None, where.portal.clock.boot_id) and not _over(where, pause.get("until_s")):
+    if answers.snapshot.role is None:
+        found = "Whether it is paused, drained, frozen or held is not known: Redis does not answer."
+        return [*findings, report.unknown(found, "Make Redis answer.")]
+    if pause := in_force(answers.document("pause"), clock.boot_id, clock.now_s()):
         found = f"Automatic switching is paused by {pause.get('owner', '?')}: {pause.get('reason', '')}."
         findings.append(report.warning(found, "End it: 'ft resume'."))
     if answers.document("drain"):
         found = f"This server is drained by {answers.document('drain').get('owner', '?')}: it is never promoted."
         findings.append(report.warning(found, "Make it eligible again: 'ft drain --end'."))
+    age_s = agent_age_s(agent_says, clock.boot_id, clock.now_s())
+    if age_s is None or age_s > where.timing.stale_s:
+        found = "Whether automatic switches are frozen or held is not known: the agent does not tick."
+        return [*findings, report.unknown(found, "Start the agent first.")]
     if agent_says.get("frozen"):
         found = "Too many switches: automatic ones are frozen."
         findings.append(report.warning(found, "Find out why, then 'ft acknowledge-freeze'."))
@@ -85,10 +92,6 @@ def modes(where: Place, answers: Answers) -> list[Finding]:
         found = "Since the last switchover failback and the VIP rule are held."
         findings.append(report.warning(found, "Release it when you are done: 'ft release-hold'."))
     return findings or [report.ok("Hot Standby mode is on and nothing holds automatic switching back.")]
-
-
-def _over(where: Place, until_s: object) -> bool:
-    return isinstance(until_s, (int, float)) and until_s <= where.portal.clock.now_s()
 
 
 def database(where: Place) -> list[Finding]:

@@ -1,14 +1,23 @@
-"""Which server this is, whether its address is here, and whether its own portal answers there."""
+"""Which server this is, whether its address is here, its configuration read, and whether its own portal answers there."""
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import os
+import pathlib
+import tomllib
+from collections.abc import Mapping
 
-from ftplugin import interfaces
-from ftplugin.core.terms import Tri
+from ftplugin import interfaces, protocol
+from ftplugin.config import DEFAULTS
+from ftplugin.core.terms import Designation, Tri
 
 from .finding import Answers, Finding, Place, Report, Subject
-from .portal_http import Heard, hear
+from .portal_http import FAILURES, Heard, fetch, hear
+
+OTHER_KEYS = ("FT_CONFIG_FILE",)  # of no node's configuration
+KEY_LIKENESS = 0.85
 
 
 def not_configured(where: Place) -> Finding:
@@ -22,6 +31,24 @@ def not_configured(where: Place) -> Finding:
     pair = f"server #1 is {settings.server1_address or 'not set'}, server #2 is {settings.server2_address or 'not set'}"
     todo = "Enter both addresses: 'ft settings set server1_address=... server2_address=...'."
     return report.wrong(f"FT_OWN_ADDRESS {own} is neither of the two servers: {pair}.", todo)
+
+
+def keys(where: Place) -> list[Finding]:
+    """No key FT_* is misspelt: what nobody reads is no error where it is read, and its default is in force."""
+    return misspelt(os.environ)
+
+
+def misspelt(environ: Mapping[str, str]) -> list[Finding]:
+    """Of the file that FT_CONFIG_FILE names, and of the environment where a key comes close to a real one."""
+    report, path = Report(id="server.config", subject=Subject.SERVER), environ.get("FT_CONFIG_FILE", "")
+    given = set(tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))) if path else set[str]()
+    findings = []
+    for name in sorted(name for name in {*given, *environ} - {*DEFAULTS, *OTHER_KEYS} if name.startswith("FT_")):
+        meant = difflib.get_close_matches(name, DEFAULTS, 1, KEY_LIKENESS)
+        if meant or name in given:
+            todo = f"Write {meant[0]}." if meant else "Remove it, or see the table of keys in docs/install.md."
+            findings.append(report.warning(f"Nobody reads {name}{f' ({path})' if name in given else ''}.", todo))
+    return findings
 
 
 def interface(where: Place) -> list[Finding]:
@@ -63,3 +90,32 @@ def portal(where: Place, answers: Answers) -> list[Finding]:
     }
     unreadable = "Another program may have this port; restart the portal with this version."
     return [report.wrong(f"The portal at {url}: {heard.problem}.", todo.get(heard.cause, unreadable))]
+
+
+def own_commands(where: Place) -> list[Finding]:
+    """Commands of the other server reach this one."""
+    return _commands(where, where.me, Report(id="server.commands", subject=Subject.SERVER))
+
+
+def peer_commands(where: Place) -> list[Finding]:
+    """Commands of this server reach the other one."""
+    return _commands(where, where.me.other, Report(id="peer.commands", subject=Subject.PEER))
+
+
+def _commands(where: Place, whose: Designation, report: Report) -> list[Finding]:
+    """The node API answers itself. The monitor answers before all functions of the portal, the node API after them: behind a
+    log-in every heartbeat is good, and no command arrives. A portal that is silent is the finding of others."""
+    address, path, config = where.address_of(whose), where.path("node/state"), where.portal.config
+    if not config.secret_keys:
+        return []
+    ask = {protocol.ASK_HEADER: protocol.make_ask(config.secret_keys, where.me, protocol.new_nonce())}
+    try:
+        page = fetch(address, path, where.limit_s, ask, config.tls)
+    except FAILURES:
+        return []
+    if page.headers.get("content-type", "").startswith("application/json"):
+        return [report.ok(f"Nothing answers before the node API at {address.url}: commands arrive.")]
+    to = f" to {page.headers['location']}" if "location" in page.headers else ""
+    found = f"At {address.url}{path} something else answers (HTTP status {page.status}{to}): no command arrives."
+    todo = "Let that portal's log-in, TRUSTED_HOSTS or whatever it asks first leave out this path: docs/install.md."
+    return [report.wrong(found, todo)]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LIMIT_S = 2.0
 GRACE_S = 0.3  # so that a question's own words about its limit come before "late"
 SOURCE = "doctor"
-DOCUMENTS = (AGENT, *reading.DOCUMENTS, "view", "pause", "drain", "switch")
+DOCUMENTS = (AGENT, *reading.DOCUMENTS, "view", "pause", "drain")
 
 Ask = Callable[[Place], list[Finding]]
 Judge = Callable[[Place, Answers], list[Finding]]
@@ -36,6 +36,7 @@ Judge = Callable[[Place, Answers], list[Finding]]
 ASKS: tuple[tuple[str, Subject, Ask], ...] = (
     ("server.database", Subject.SERVER, node.database),
     ("server.disk", Subject.SERVER, node.disk),
+    ("server.config", Subject.SERVER, place.keys),
     ("server.programs", Subject.SERVER, node.programs),
     ("clock.ntp", Subject.CLOCKS, pair.ntp),
     ("redis", Subject.REDIS, own_redis.check),
@@ -44,6 +45,8 @@ ASKS: tuple[tuple[str, Subject, Ask], ...] = (
 )
 PAIR_ASKS: tuple[tuple[str, Subject, Ask], ...] = (
     ("server.interface", Subject.SERVER, place.interface),
+    ("server.commands", Subject.SERVER, place.own_commands),
+    ("peer.commands", Subject.PEER, place.peer_commands),
     ("redis.address", Subject.REDIS, own_redis.at_its_address),
     ("channel.out", Subject.CHANNEL, channel.outwards),
     ("channel.in", Subject.CHANNEL, channel.inwards),

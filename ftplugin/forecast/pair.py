@@ -157,7 +157,7 @@ class _Run:
         host.switching = True
         self._note(at_s, host.me, Mark.LAST_PROBE, rule=decision.rule)
         witness = bool(self.settings.witness)
-        for step in promotion(Action.PROMOTE, self.timing, (), suspect=True, witness=witness):
+        for step in promotion(self.timing, (), suspect=True, witness=witness):
             if step.name is StepName.LAST_PROBE:
                 at_s += step.limit_s
                 at_s = max(at_s, decision.not_before_s, decision.certain_s - self.timing.fence_s)

@@ -282,9 +282,12 @@ def _measured(least_middle_most: Sequence[float], going_on: bool) -> Measured:
 def _overlap(one: Timeline, other: Timeline, low_s: float, high_s: float, now_s: float, by: int) -> float:
     """Seconds for which a span of each node lay over the other's; each overlap that touches the story counts whole."""
     total_s = 0.0
-    for mine in one.spans:
-        for theirs in other.spans:
-            (a_s, b_s), (c_s, d_s) = mine.widened(by), theirs.widened(by)
+    near = [  # the history has hundreds of spans, a story touches a few
+        [(begin_s, end_s) for begin_s, end_s in (s.widened(by) for s in spans) if begin_s <= high_s and end_s >= low_s]
+        for spans in (one.spans, other.spans)
+    ]
+    for a_s, b_s in near[0]:
+        for c_s, d_s in near[1]:
             begin_s, end_s = max(a_s, c_s), min(b_s, d_s, now_s)
             if begin_s <= high_s and end_s >= low_s:
                 total_s += max(0.0, end_s - begin_s)

@@ -50,10 +50,14 @@ class Clocks:
         return self._best(lambda offset: peer_s - offset.ahead_s)
 
     def _best(self, moment_of: Callable[[Offset], float]) -> Offset | None:
-        usable = [o for o in self._known if not self.stepped(o.at_s, moment_of(o), o)]
-        best = min(usable, key=lambda offset: offset.error_at(moment_of(offset)), default=None)
-        error_s = UNCERTAIN_S_MAX + 1 if best is None else best.error_at(moment_of(best))
-        return replace(best, error_s=error_s) if best is not None and error_s <= UNCERTAIN_S_MAX else None
+        best, least_s = None, UNCERTAIN_S_MAX
+        for offset in self._known:  # of each event of both nodes: what is no better is not looked at any further
+            moment_s = moment_of(offset)
+            error_s = offset.error_at(moment_s)
+            if error_s < least_s or (best is None and error_s == least_s):
+                if not self.stepped(offset.at_s, moment_s, offset):
+                    best, least_s = offset, error_s
+        return None if best is None else replace(best, error_s=least_s)
 
     def stepped(self, one_s: float, other_s: float, offset: Offset | None = None) -> bool:
         """Whether either node recorded a step of a clock between two moments of the own clock."""

@@ -44,8 +44,8 @@ def own_document(ft: Portal, since_s: float, until_s: float) -> dict[str, Any]:
     if designation is None:
         raise DatabaseUnreachable("this server does not know which one it is: enter both addresses in the settings")
     events = EventStore(ft.database, ft.config.log_days).between(since_s, until_s + DAY_S, HISTORY_EVENTS, ROLE_EVENTS)
+    events, left = _fitting(events)
     rows = ft.journal.between(since_s, until_s, SWITCHES_MAX + 1)
-    left = DOCUMENT_CHARS_MAX - len(json.dumps(events, default=str))
     switches: list[dict[str, Any]] = []
     for row in rows[:SWITCHES_MAX]:
         left -= len(json.dumps(row, default=str)) + 1
@@ -62,6 +62,18 @@ def own_document(ft: Portal, since_s: float, until_s: float) -> dict[str, Any]:
         "events": events,
         "cut_s": (switches[-1]["started_wall_s"] if switches else now_s) if cut else None,
     }
+
+
+def _fitting(events: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """(events without the oldest notes, the characters left for switches): a takeover that is refused every ten seconds for a
+    night leaves so many that no switch would fit. When a server was active is never left out."""
+    left, kept = DOCUMENT_CHARS_MAX, []
+    for event in reversed(events):
+        size = len(json.dumps(event, default=str)) + 1
+        if event["name"] in ROLE_EVENTS or left - size > DOCUMENT_CHARS_MAX / 2:
+            kept.append(event)
+            left -= size
+    return kept[::-1], left
 
 
 def around(ft: Portal, switch_id: str) -> tuple[float, float] | None:

@@ -127,7 +127,8 @@ def incidents_of(own: Part, peer: Part | None, now: Offset | None, missing: Sequ
     for story in _stories(switches):
         started_s, ended_s = _bounds(story)
         mine = [event for event in left if _belongs(event, story, started_s, ended_s)]
-        left = [event for event in left if event not in mine]
+        taken = {id(event) for event in mine}
+        left = [event for event in left if id(event) not in taken]
         found.append(_incident(story, mine, clocks, lines, own.now_s, tuple(missing)))
     found += [_note(event, clocks, tuple(missing)) for event in left if event.name in NOTES]
     return sorted(found, key=lambda incident: incident.started_s, reverse=True)

@@ -167,7 +167,7 @@ class LicenceStore:
                 mark.unlink(missing_ok=True)
             return False
         try:
-            if mark.exists() and mark.read_text() == f"{today} {sentence}":
+            if mark.exists() and mark.read_text(errors="replace") == f"{today} {sentence}":
                 return False
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.write_text(f"{today} {sentence}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftplugin.balancer.probers import drifted
 from ftplugin.core.terms import Role, ServiceState, VipDestination
+from ftplugin.core.timing import Timing
 from ftplugin.health.checks import CheckState
 from ftplugin.licence.keep import LicenceState
 from ftplugin.replicate.shown import summary
@@ -133,7 +134,8 @@ def _surroundings(sheet: Sheet, look: Look) -> None:
 
 
 def _services(sheet: Sheet, look: Look) -> None:
-    shown = starts.services_now(look.of_tick("services"), look.of_tick("switch"), look.boot_id)
+    quiet_s = Timing.of(look.settings).quiet_s
+    shown = starts.services_now(look.of_tick("services"), look.of_tick("switch"), look.boot_id, look.now_s, quiet_s)
     states = [str(state) for state in ServiceState]
     for service in servers.service_list(shown, look.now_s)[:SERVICES_MAX]:
         name, state = service["name"], service["state"]
@@ -157,6 +159,10 @@ def _health(sheet: Sheet, look: Look) -> None:
 def _replication(sheet: Sheet, look: Look) -> None:
     document, open_conflicts = look.documents[CONTENT], look.documents[CONFLICTS]
     found = summary(document, open_conflicts, boot_id=look.boot_id, now_s=look.now_s)
+    works = None if found["word"] == "none" else found["word"] in ("same", "differs")
+    sheet.gauge(
+        "ft_replication_ok", "1: the portal's rows and files replicate. 0: they do not. Absent: none do.", works
+    )
     for name, thing in {} if found["word"] in ("none", "old") else sorted(found["things"].items()):
         behind, ahead = count(mapping(thing).get("behind")), count(mapping(thing).get("ahead"))
         sheet.gauge("ft_replication_behind_items", "Rows or files still to come from there.", behind, thing=name)

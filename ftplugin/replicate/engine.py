@@ -30,8 +30,9 @@ from .ledger import Ledger, root_of
 from .listen import Listener
 from .pull import Progress, Puller
 from .registry import AnyThing, Registry
+from .rows import RowThing
 from .scan import Scan, scan
-from .thing import ReplicationError
+from .thing import LOCK_FILE, ReplicationError
 from .wire import ContentPeer
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 POLL_S = 1.0
 SCAN_S_MIN, SCAN_PART = 5.0, 50  # at most a fiftieth of a processor goes into looking
+EDITED_PART = 5  # a fifth while the portal commits edits all the time
 AGAIN_S_MIN, AGAIN_S_MAX = 2.0, 60.0  # between two rounds while the same difference stays
 CLOSE_LIMIT_S = 5.0
 TIDY_S = 3600.0
@@ -49,11 +51,17 @@ SYNC, WAKE, ORDER = "sync", "content_wake", "content_order"
 logger = logging.getLogger(__name__)
 
 
+def lower_priority() -> None:
+    """Of this thread. Under gevent that is the portal's main thread, for whose answers balancers and the other server wait."""
+    if threading.get_native_id() != os.getpid():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
 class _Look:
     """The last look at one thing."""
 
     def __init__(self) -> None:
-        self.due_s = self.tidy_s = 0.0
+        self.due_s = self.soon_s = self.tidy_s = 0.0  # soon_s: not before, also after an edit
         self.root = ""
         self.scan = Scan()
         self.error = ""
@@ -126,18 +134,9 @@ class Replicator:
         self._bell.set()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        lower_priority()
         while not self._stopped:
-            try:
-                self._turn()
-            except (ReplicationError, DatabaseUnreachable, SQLAlchemyError, OSError) as error:
-                self._round_error = str(error).splitlines()[0]
-                self._say("", self._round_error)
-                self._publish()
-            except Exception as error:  # a defect here must not end replication for good
-                self._round_error = f"{type(error).__name__}: {error}"
-                self._say("", self._round_error)
-                logger.exception("replication failed; it goes on")
+            self._try_turn()
             self._bell.wait(POLL_S)
             self._bell.clear()
         for thing in self.things.values():
@@ -152,7 +151,7 @@ class Replicator:
             return True
         folder = self._ft.config.instance_dir
         folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(folder / "replicate.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -163,6 +162,16 @@ class Replicator:
 
     # --- one turn -------------------------------------------------------------------------------------------------
 
+    def _try_turn(self) -> None:
+        try:
+            self._turn()
+        except (ReplicationError, DatabaseUnreachable, SQLAlchemyError, OSError) as error:
+            self._failed(str(error).splitlines()[0])
+            self._publish()
+        except Exception as error:  # a defect here must not end replication for good
+            self._failed(f"{type(error).__name__}: {error}")
+            logger.exception("replication failed; it goes on")
+
     def _turn(self) -> None:
         ft, me = self._ft, self._ft.designation()
         dirty, self._dirty = self._dirty, False
@@ -171,23 +180,29 @@ class Replicator:
                 ft.runtime.publish(WAKE, {"at_s": ft.clock.now_s(), "boot_id": ft.clock.boot_id})
             return
         if me is None:
-            self._round_error = "this server does not know which one it is: enter both addresses in the settings"
+            self._failed("this server does not know which one it is: enter both addresses in the settings")
             self._publish()
             return
         documents = ft.runtime.fetch_many(("view", "agent", SYNC, WAKE, ORDER))
         forced = self._is_new(documents, SYNC)
-        if self._is_new(documents, WAKE) or dirty or forced:
-            for look in self._looks.values():
+        edited = self._is_new(documents, WAKE) or dirty
+        for name, look in self._looks.items():
+            if forced:
                 look.due_s = 0.0
+            elif edited and isinstance(self.things.get(name), RowThing):
+                look.due_s = min(look.due_s, look.soon_s)
         if self._is_new(documents, ORDER):
             self._order(documents[ORDER] or {})
-        self._round_error = ""
         for name, thing in self.things.items():
             self._look(name, thing, str(me))
-        self._publish()
         there = self._heard(documents)
-        if there and there == self._mark():
+        same = bool(there) and there == self._mark()
+        if same or not there:  # nothing is asked for; else the last round's word holds until the next one
+            self._well()
+        if same:
+            self._settled()
             self._forget()
+        self._publish()
         if there and (forced or self._due(there)):
             self._round(str(me), there)
 
@@ -219,17 +234,20 @@ class Replicator:
         if isinstance(thing, FolderThing) and began_s >= look.tidy_s:
             look.tidy_s = began_s + TIDY_S
             tidy(thing)
-        look.due_s = time.monotonic() + max(SCAN_S_MIN, SCAN_PART * (time.monotonic() - began_s))
-        self._say(name, look.error or ("; ".join(look.scan.problems[:3])))
-        if look.scan.gone:
-            self._say(name, f"{look.scan.gone} of {name} are gone at once; not taken for deleted until you say so")
+        ended_s = time.monotonic()
+        look.due_s = ended_s + max(SCAN_S_MIN, SCAN_PART * (ended_s - began_s))
+        look.soon_s = ended_s + EDITED_PART * (ended_s - began_s)
+        gone = f"{look.scan.gone} of {name} are gone at once; not taken for deleted until you say so"
+        self._say(name, look.error or "; ".join([*([gone] if look.scan.gone else []), *look.scan.problems[:3]]))
 
     def _heard(self, documents: Mapping[str, dict[str, Any] | None]) -> str:
-        """The other node's mark in its last heartbeat, "" when it was not heard, replicates nothing, or the agent is silent."""
+        """The other node's mark in its last heartbeat, "" when it was not heard, replicates nothing, or the agent is silent.
+
+        One that calls itself unhealthy, or whose agent is dead, replicates all the same: what it says is signed."""
         peer = (documents.get("view") or {}).get("peer") or {}
         clock, settings = self._ft.clock, self._ft.settings.cached()[1]
         age_s = agent_age_s(documents.get("agent"), clock.boot_id, clock.now_s())
-        if age_s is None or age_s > Timing.of(settings).stale_s or peer.get("cause") != "ok":
+        if age_s is None or age_s > Timing.of(settings).stale_s:
             return ""
         return str((peer.get("state") or {}).get("content_mark") or "")
 
@@ -276,6 +294,7 @@ class Replicator:
             same = self._last_pair == (self._mark(), there)
             self._pause_s = min(AGAIN_S_MAX, 2 * self._pause_s) if same else AGAIN_S_MIN
             self._last_pair, self._again_s = (self._mark(), there), time.monotonic() + self._pause_s
+        self._well()
         for name, progress in self._progress.items():
             self._say(f"{name} ", progress.error or "; ".join(progress.problems[:3]))
             if progress.conflicts:
@@ -288,6 +307,23 @@ class Replicator:
         self._publish()
 
     # --- shown ----------------------------------------------------------------------------------------------------
+
+    def _failed(self, why: str) -> None:
+        """The turn ended so; it is shown until one goes well."""
+        self._round_error = why
+        self._say("", why)
+
+    def _well(self) -> None:
+        self._round_error = ""
+        self._say("", "")
+
+    def _settled(self) -> None:
+        """Both hold the same: what could not be taken is not wanted any more."""
+        self._differs_since_s = None
+        for name, progress in self._progress.items():
+            progress.error = ""
+            progress.problems.clear()
+            self._say(f"{name} ", "")
 
     def _say(self, about: str, text: str) -> None:
         """One line of the log when it changes."""

@@ -71,6 +71,7 @@ def read_digests(fd: int) -> list[bytes]:
         while filled < BLOCK_BYTES and (count := os.preadv(fd, [buffer[filled:]], at + filled)):
             filled += count
         found.append(hashlib.sha256(buffer[:filled]).digest())
+        time.sleep(0)  # under gevent the portal's answers wait for this loop
         at += filled
         if filled < BLOCK_BYTES:
             break
@@ -164,6 +165,7 @@ class FolderThing:
                 else:
                     what = "a symbolic link" if stat.S_ISLNK(facts.st_mode) else "no plain file"
                     self._problems.append(f"{_shown(key)} is {what} and is not replicated")
+                    self._left_alone(key)
             except FileNotFoundError:
                 continue  # gone since it was listed
             except Refused as error:
@@ -173,6 +175,10 @@ class FolderThing:
 
     def _cannot(self, key: str, error: OSError) -> None:
         self._problems.append(f"{_shown(key) or self.path} cannot be read: {error.strerror}")
+        self._left_alone(key)
+
+    def _left_alone(self, key: str) -> None:
+        """What was known there, and below it, is not taken for deleted."""
         self._unseen.add(key)
         self._unseen_below.append(key if not key or key.endswith("/") else key + "/")
 

@@ -52,7 +52,11 @@ class Listener:
                 return
 
     def _executed(self, state: Any) -> None:
-        if state.is_insert or state.is_update or state.is_delete:
+        if not (state.is_insert or state.is_update or state.is_delete):
+            return
+        if (
+            getattr(state.statement, "table", None) in self._tables
+        ):  # what else a portal writes all day is no reason to look
             state.session.info[FLAG] = True
 
     def _committed(self, session: Any) -> None:

@@ -314,7 +314,7 @@ class RowThing:
             with _as_numbered(connection) if self._serial else contextlib.nullcontext():
                 connection.execute(insert(table), [dict(zip(names, row)) for row in fresh])
             if self._serial and connection.dialect.name == "postgresql":
-                _raise_sequence(connection, table, form.keys[0])
+                raise_sequence(connection, table, form.keys[0])
         return len(gone) + len(fresh) + (len(changed) if others else 0)
 
     def restore(self, values: Mapping[str, Any]) -> None:
@@ -362,7 +362,7 @@ def _as_numbered(connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql("SET sql_mode = @ft_mode")  # the portal goes on with this connection
 
 
-def _raise_sequence(connection: Connection, table: Table, key: Column[Any]) -> None:
+def raise_sequence(connection: Connection, table: Table, key: Column[Any]) -> None:
     """PostgreSQL counts on from its sequence, which rows with a given key do not move."""
     quoted = connection.dialect.identifier_preparer.format_table(table)
     name = connection.scalar(select(func.pg_get_serial_sequence(quoted, key.name)))

@@ -1,18 +1,21 @@
 """What was changed on this node since the last look: compares the content with the ledger. Catches what goes past the ORM, too.
 
 A brake guards against a disk that is not mounted or a database that came back empty: when most of what was known is gone at
-once, nothing is taken for deleted until an administrator has said so.
+once, or all of a little, nothing is taken for deleted until an administrator has said so.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from .ledger import BUCKETS, GONE, Bucket, Ledger, bucket_of
 from .merge import FIRST_ACTIVE, FIRST_STANDBY, Entry, edited_text, entry_of, scanned, stamp_of
 from .thing import Known, Thing
 
+TURN_KEYS = 500  # looked at before others have their turn
 GONE_MIN, GONE_PART = 20, 0.5  # the brake: at least so many, and more than this part of what was there
+GONE_ALL_MIN = 3  # or everything, and at least so many: a folder of a few files may not be mounted, either
 
 
 @dataclass(kw_only=True)
@@ -58,6 +61,8 @@ def scan(thing: Thing, ledger: Ledger, me: str, *, active: bool, wall_s: float, 
     entries, extras, intentions = sheet.known.entries, sheet.known.extras, sheet.intentions
     for key, digest, extra, at_wall_s in thing.found(sheet.known):
         seen.add(key)
+        if not len(seen) % TURN_KEYS:
+            time.sleep(0)  # under gevent the portal's answers wait for this loop
         text, intended = entries.get(key), intentions.get(key)
         if text is not None and intended is None and text.startswith(digest + " "):
             if extra != extras.get(key):
@@ -91,7 +96,8 @@ def _missing(sheet: _Sheet, thing: Thing, seen: set[str], result: Scan, me: str,
         for key, text in sheet.known.entries.items()
         if key not in seen and text[0] != GONE and not thing.unseen(key)
     ]
-    if not gone and len(missing) >= GONE_MIN and len(missing) > GONE_PART * (len(missing) + result.total):
+    most = len(missing) >= GONE_MIN and len(missing) > GONE_PART * (len(missing) + result.total)
+    if not gone and (most or (not result.total and len(missing) >= GONE_ALL_MIN)):
         result.gone = len(missing)
         return
     for key, known in missing:

@@ -22,12 +22,17 @@ def summary(
     age_s = now_s - at_s if document.get("boot_id") == boot_id and isinstance(at_s, (int, float)) else None
     things = document.get("things")
     things = things if isinstance(things, dict) else {}
+    things = {name: thing for name, thing in things.items() if isinstance(thing, dict)}
     error = str(document.get("error") or next((t["error"] for t in things.values() if t.get("error")), ""))
+    gone = ((_count(thing.get("gone")), name) for name, thing in things.items())
+    error = error or next(
+        (f"{count} of {name} are gone at once and wait for a word" for count, name in gone if count), ""
+    )
     since = document.get("differs_since_wall_s")
     found = {
         "things": things,
-        "behind": sum(int(t.get("behind", 0)) for t in things.values()),
-        "ahead": sum(int(t.get("ahead", 0)) for t in things.values()),
+        "behind": sum(_count(t.get("behind")) for t in things.values()),
+        "ahead": sum(_count(t.get("ahead")) for t in things.values()),
         "since_wall_s": since if isinstance(since, (int, float)) else None,
         "error": error,
         "age_s": age_s,
@@ -36,6 +41,10 @@ def summary(
     }
     word = "none" if not things else "old" if age_s is None or age_s > STALE_S else "error" if error else ""
     return {**found, "word": word or ("differs" if found["since_wall_s"] else "same")}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def sentence(found: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
+LOCK_FILE = "replicate.lock"  # in the instance folder; who holds it replicates
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,79}", re.ASCII)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ftplugin.core.decision import FROZEN
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.settings import Settings
 from ftplugin.core.skew import skew_level
@@ -13,7 +14,7 @@ from ftplugin.core.timing import Timing, both_active_bound_s, expected_failover_
 from ftplugin.health import reading
 from ftplugin.replicate.shown import summary
 from ftplugin.said import Said
-from ftplugin.standing import DRAIN, PAUSE, in_force
+from ftplugin.standing import DRAIN, PAUSE, in_force, seconds_left
 from ftplugin.state import AGENT, CONTENT, DAILY, agent_age_s, lease_left_s
 from ftplugin.store.runtime import Snapshot
 
@@ -23,13 +24,14 @@ from .beats import strip, unpacked
 from .daily import daily_of
 from .faults import alarms_of as alarms_of_agent
 from .ownership import WAY_OUT, alarms_of, alarms_there
-from .plain import mapping, number, words
+from .plain import mapping, number, sequence, text, words
 from .why import VIEWER_NOTE_S, peer_word, why
 
 if TYPE_CHECKING:
     from ftplugin.extension import Portal
 
 VIEWER = "viewer"
+PROBLEM_WAY_OUT = Said("'ft doctor' on this server says what does not run here, and what to do.")
 SHOWN = ("decision", "view", "services", "switch", "heartbeats", "outlook", "peer_status", VIEWER)
 DOCUMENTS = (AGENT, *SHOWN, PAUSE, DRAIN, "ack_freeze", "manual", DAILY, CONTENT, "conflicts", *reading.DOCUMENTS)
 
@@ -40,7 +42,8 @@ def status_of(ft: Portal) -> dict[str, Any]:
     snapshot = ft.runtime.snapshot(DOCUMENTS)
     documents = {name: snapshot.documents.get(name) or {} for name in DOCUMENTS}
     now_s, boot_id = ft.clock.now_s(), ft.clock.boot_id
-    documents["services"] = starts.services_now(documents["services"], documents["switch"], boot_id)
+    quiet_s = Timing.of(settings).quiet_s
+    documents["services"] = starts.services_now(documents["services"], documents["switch"], boot_id, now_s, quiet_s)
     view, agent = documents["view"], documents[AGENT]
     age_s = agent_age_s(agent, boot_id, now_s)
     problem = _problem(snapshot, age_s, settings) if ft.designation() else _unconfigured(ft)
@@ -52,7 +55,6 @@ def status_of(ft: Portal) -> dict[str, Any]:
     last = ft.journal.recent(1)
     stored = ft.journal.standing()
     standing = documents if stored is None else stored
-    destination = words(view.get("vip"), "destination")
     return {
         "designation": None if (me := ft.designation(settings)) is None else str(me),
         "own_address": ft.config.own_address,
@@ -61,32 +63,33 @@ def status_of(ft: Portal) -> dict[str, Any]:
         "settings_revision": revision,
         "settings_error": ft.settings.error,
         "enabled": settings.enabled,
+        "licence": ft.licence.state().sentence,
         "problem": problem,
+        "problem_way_out": PROBLEM_WAY_OUT if problem and me is not None else "",
         "age_s": age_s,
         "servers": found,
         "active": next((s["designation"] for s in found if s["word"] == "active"), None),
         "decision": documents["decision"],
-        "alarms": [] if problem else alarms_of_agent(documents["decision"]),
+        "alarms": [] if problem else [a for a in alarms_of_agent(documents["decision"]) if a != FROZEN],
         "health": reading.of(ft, snapshot, settings).to_json(),
-        "vip": destination or "unknown",
-        "vip_text": cards.VIP_TEXTS.get(destination, "not known"),
         "vip_address": settings.vip_address,
         "witness": settings.witness,
-        "lan": cards.lan(view.get("lan")),
+        **_seen({} if problem else view, found, settings),
         "clock_warning": "" if problem else cards.clock_warning(mapping(view.get("peer")).get("skew_s")),
         "clock_level": "" if problem else str(skew_level(number(mapping(view.get("peer")).get("skew_s")))),
         "epoch": record.epoch,
         "seen_epoch": record.seen_epoch,
         "lease_left_s": left_s,
         "services": documents["services"],
-        "running_switch": _running(documents["switch"], boot_id, now_s, ft.clock.wall_s(), expected["of"]),
+        "running_switch": _running(ft, documents["switch"], expected["of"], quiet_s),
         "failed_attempt": _failed(documents["switch"], boot_id),
-        "refused_order": documents["manual"] if documents["manual"].get("outcome") == "refused" else {},
+        "refused_order": _refused(documents["manual"], documents["switch"]),
         "last_switch": last[0] if last else {},
         "manual_hold": ft.journal.manual_hold(),
         "frozen": bool(agent.get("frozen")) and not _acknowledged(documents["ack_freeze"], age_s, boot_id, now_s),
-        "pause": dict(in_force(standing.get(PAUSE), boot_id, now_s) or {}),
+        "pause": _paused(standing.get(PAUSE), boot_id, now_s, ft.clock.wall_s()),
         "drain": dict(standing.get(DRAIN) or {}),
+        "untold": [row for row in (ft.journal.notices() or {}).values() if not row.get("told")],
         "daily": daily_of(ft, settings, documents[DAILY]),
         "refused_messages": ft.runtime.refused() if snapshot.role is not None else {},
         "expected_failover_s": expected_failover_s(shown),
@@ -106,6 +109,27 @@ def _acknowledged(document: Mapping[str, Any], agent_age_s: float | None, boot_i
     """Whether a freeze was acknowledged since the agent's last tick, which does not know of it yet."""
     acknowledged_s = _age_s(document, boot_id, now_s)
     return acknowledged_s is not None and agent_age_s is not None and acknowledged_s < agent_age_s
+
+
+def _seen(view: Mapping[str, Any], servers: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
+    """What the agent saw around it at its last tick; ``view``: {} once that is old."""
+    destination = words(view.get("vip"), "destination")
+    return {
+        "vip": destination or "unknown",
+        "vip_text": cards.VIP_TEXTS.get(destination, "not known"),
+        "lan": cards.lan(view.get("lan")),
+        "witness_silent": bool(settings.witness) and cards.is_silent(view, "witness"),
+        "nobody_active": cards.nobody_active(view, servers),
+    }
+
+
+def _paused(document: Mapping[str, Any] | None, boot_id: str, now_s: float, wall_s: float) -> dict[str, Any]:
+    """The pause in force, with its end by this server's clock as it is now: after a reboot it counts from the boot."""
+    pause = in_force(document, boot_id, now_s)
+    if pause is None:
+        return {}
+    left_s = seconds_left(pause, boot_id, now_s)
+    return {**pause, "until_wall_s": None if left_s is None else round(wall_s + left_s)}
 
 
 def look(ft: Portal, status: Mapping[str, Any]) -> None:
@@ -158,10 +182,12 @@ def _own_details(
     same = outlook.get("tick_s") == decision.get("tick_s") and outlook.get("boot_id") == documents[AGENT].get("boot_id")
     figures = {}
     if snapshot.role is not None:
-        figures = cards.own_figures(snapshot.role, documents[AGENT], documents["view"], left_s=left_s, age_s=age_s)
+        view = {} if problem else documents["view"]  # role and lease are read now; what the agent saw around it is old
+        figures = cards.own_figures(snapshot.role, documents[AGENT], view, left_s=left_s, age_s=age_s)
         figures["vip_text"] = cards.vip_text(figures["vip"], place)
     return {
         "old": bool(problem),
+        "heard_old": False,
         "figures": figures,
         "service_list": cards.service_list(documents["services"], now_s),
         "heartbeats": strip(documents["heartbeats"]),
@@ -180,18 +206,21 @@ def _peer_details(
     figures = {} if problem else cards.peer_figures(view, age_s or 0.0)
     around = mapping(status.get("surroundings"))
     known = {"lan": words(around, "lan")[:20], "vip_text": cards.vip_text(words(around, "vip"), place)}
-    if figures and around and not heard["old"]:
-        figures |= {**known, "voters": [[str(x)[:80] for x in vote[:2]] for vote in around.get("voters") or []]}
+    old = bool(problem) or heard["old"] or status.get("stale") is True
+    if figures and around and not old:
+        votes = [sequence(vote)[:2] for vote in sequence(around.get("voters"))]
+        figures |= {**known, "voters": [[text(x, 80) for x in vote] for vote in votes if len(vote) == 2]}
     outlook = mapping(status.get("outlook"))
     return {
-        "old": bool(problem) or heard["old"] or status.get("stale") is True,
+        "old": old,
+        "heard_old": heard["old"],
         "figures": figures,
         "service_list": cards.service_list(status.get("services")),
         "heartbeats": strip(unpacked(status.get("heartbeats"), ft.clock.wall_s() - (heard["age_s"] or 0.0))),
         "why": why(mapping(status.get("decision")), outlook, aged_s),
         "heard_age_s": heard["age_s"],
         "heard_problem": heard["problem"],
-        "switch": starts.told_step(mapping(status.get("switch"))),
+        "switch": {} if problem or heard["old"] else starts.told_step(mapping(status.get("switch"))),
     }
 
 
@@ -233,14 +262,25 @@ def _dual_owners(found: list[dict[str, Any]], services: Mapping[str, Any]) -> li
 
 
 def _running(
-    document: Mapping[str, Any], boot_id: str, now_s: float, wall_s: float, expected: Mapping[str, float | None]
+    ft: Portal, document: Mapping[str, Any], expected: Mapping[str, float | None], quiet_s: float
 ) -> Mapping[str, Any]:
+    """The switch that runs here. ``silent_s``: so long it has shown no life, where that is longer than it should be."""
+    boot_id, now_s, wall_s = ft.clock.boot_id, ft.clock.now_s(), ft.clock.wall_s()
     if not document or document.get("outcome") != "running" or document.get("boot_id", boot_id) != boot_id:
         return {}
     began_s = number(document.get("began_s"))
     running_s = None if began_s is None else max(0.0, now_s - began_s)
     since = {} if running_s is None else {"running_s": running_s, "since_wall_s": wall_s - running_s}
-    return {**document, **starts.running_step(document, now_s, expected), **since}
+    step, silent_s = starts.running_step(document, now_s, expected), starts.silent_s(document, now_s)
+    dead = silent_s > starts.patience_s(ft.config.services, document.get("step"), quiet_s)
+    return {**document, **step, **since, "silent_s": silent_s if dead else None}
+
+
+def _refused(order: Mapping[str, Any], switch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The newest order when it was refused, unless a switch was done here since then."""
+    later = (number(switch.get("at_wall_s")) or 0.0) > (number(order.get("at_wall_s")) or 0.0)
+    done = switch.get("outcome") == "done" and later
+    return order if order.get("outcome") == "refused" and not done else {}
 
 
 def _failed(document: Mapping[str, Any], boot_id: str) -> Mapping[str, Any]:

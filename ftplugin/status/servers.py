@@ -52,7 +52,7 @@ def own(snapshot: Snapshot, left_s: float, problem: str, services: Mapping[str, 
 
 def peer(view: Mapping[str, Any], problem: str, services: Mapping[str, Any]) -> dict[str, Any]:
     """``services``: as the other server has told them itself, empty when it has not lately."""
-    if problem:
+    if problem or not view:  # without a view: lost with Redis, until the next tick
         return {"detail": Said("not known now")}
     probe, vip = mapping(view.get("peer")), mapping(view.get("vip"))
     state = mapping(probe.get("state"))
@@ -158,6 +158,17 @@ def _voter(vote: Mapping[str, Any]) -> list[str]:
         shown = f"lease of {owner}, epoch {count(vote.get('epoch'))}" if owner else "no lease"
         shown += f", locked by {lock}" if lock else ""
     return [text(vote.get("voter"), 20), shown]
+
+
+def nobody_active(view: Mapping[str, Any], servers: list[dict[str, Any]]) -> bool:
+    """Whether neither server was active at the last heartbeat. Of one from before the own role changed nothing follows."""
+    return view.get("role") in (Role.STANDBY, Role.UNDECIDED) and all(server["word"] == "standby" for server in servers)
+
+
+def is_silent(view: Mapping[str, Any], voter: str) -> bool:
+    """Whether the agent had no answer of this voter at its last tick."""
+    votes = [mapping(vote) for vote in sequence(view.get("votes"))]
+    return any(vote.get("voter") == voter and vote.get("mark") is None for vote in votes)
 
 
 def lan(value: object) -> str:

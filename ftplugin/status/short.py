@@ -31,9 +31,12 @@ def short_status(ft: Portal) -> dict[str, Any]:
     """The document; reads this node's Redis once, and from its database what the last switch took."""
     snapshot, clock = ft.runtime.snapshot(NAMES), ft.clock
     documents = {name: snapshot.documents.get(name) or {} for name in NAMES}
-    documents["services"] = starts.services_now(documents["services"], documents["switch"], clock.boot_id)
+    timing = Timing.of(ft.settings.cached()[1])
+    documents["services"] = starts.services_now(
+        documents["services"], documents["switch"], clock.boot_id, clock.now_s(), timing.quiet_s
+    )
     age_s = agent_age_s(documents[AGENT], clock.boot_id, clock.now_s())
-    stale = age_s is None or age_s > Timing.of(ft.settings.cached()[1]).stale_s
+    stale = age_s is None or age_s > timing.stale_s
     decision, outlook, switch = documents["decision"], documents["outlook"], documents["switch"]
     running = switch.get("outcome") == "running" and switch.get("boot_id") == clock.boot_id
     return fitted(

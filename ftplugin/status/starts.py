@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ftplugin.core.settings import Settings
@@ -28,6 +28,7 @@ KINDS = {
 START = Said("start of the servers")
 SERVICE_STEP = "service "
 SERVICES_MAX = 16
+START_LIMIT_S = 60.0  # of a service whose table does not say (docs/services.md)
 
 
 def measured_here(ft: Portal) -> dict[str, Any]:
@@ -147,11 +148,31 @@ def running_step(switch: Mapping[str, Any], now_s: float, expected: Mapping[str,
     return {"elapsed_s": round(max(0.0, now_s - began_s), 1), "expected_s": expected.get(service) if service else None}
 
 
-def services_now(services: Mapping[str, Any], switch: Mapping[str, Any], boot_id: str) -> dict[str, Any]:
-    """The document "services" with what a running switch knows of the service that it starts: it looks more often."""
+def silent_s(switch: Mapping[str, Any], now_s: float) -> float:
+    """Seconds since a running switch last showed life; 0 when its document does not say."""
+    updated_s = number(switch.get("updated_s"))
+    return 0.0 if updated_s is None else max(0.0, now_s - updated_s)
+
+
+def patience_s(services: Iterable[Mapping[str, Any]], step: object, quiet_s: float) -> float:
+    """How long a switch may say nothing at ``step``: a service that tells no progress may take its whole start.
+
+    services: the tables of FT_SERVICES. quiet_s: ``Timing.quiet_s``.
+    """
+    limits = {f"{SERVICE_STEP}{table.get('name')}": number(table.get("start_limit_s")) for table in services}
+    return max(quiet_s, limits[step] or START_LIMIT_S) if isinstance(step, str) and step in limits else quiet_s
+
+
+def services_now(
+    services: Mapping[str, Any], switch: Mapping[str, Any], boot_id: str, now_s: float, quiet_s: float
+) -> dict[str, Any]:
+    """The document "services" with what a running switch knows of the service that it starts: it looks more often, unless
+    its worker has died in it. quiet_s: ``Timing.quiet_s``."""
     live = mapping(switch.get("service"))
     name = text(live.get("name"), 80)
     if not name or switch.get("outcome") != "running" or switch.get("boot_id") != boot_id:
+        return dict(services)
+    if silent_s(switch, now_s) > quiet_s:
         return dict(services)
     return {**services, name: {**mapping(services.get(name)), **live}}
 

@@ -54,9 +54,12 @@ def peer_word(document: Mapping[str, Any], boot_id: str, now_s: float, interval_
     at_s = number(document.get("at_s"))
     age_s = now_s - at_s if status and at_s is not None else None
     period_s = max(PEER_PERIOD_S_MIN, interval_s / 4)
+    old_s = PEER_OLD_PERIODS * period_s + PEER_LIMIT_S
+    asked_s = number(document.get("asked_s")) if document.get("boot_id") == boot_id else None
+    asked_lately = asked_s is not None and now_s - asked_s <= old_s  # why it did not answer long ago says nothing of now
     return {
         "status": status if age_s is not None else {},
         "age_s": age_s,
-        "old": age_s is None or age_s > PEER_OLD_PERIODS * period_s + PEER_LIMIT_S,
-        "problem": text(document.get("problem"), 200),
+        "old": age_s is None or age_s > old_s,
+        "problem": text(document.get("problem"), 200) if asked_lately else "",
     }

@@ -31,7 +31,7 @@ from .tables import INSTANCE, LEDGER, METADATA, NODE, SETTINGS, STANDING, SWITCH
 
 FORMAT = 1
 EPOCH_GAP = 2_000_000  # a million changes of role; even, so that the parity (whose epoch it is) stays
-LINE_BYTES_MAX = 4_000_000
+LINE_BYTES_MAX = 64_000_000  # a row that lost may be as long as an answer of the other server (``replicate.wire``)
 ROWS_AT_ONCE = 500
 LEFT_OUT = (LEDGER.name,)
 RESTORED = "closed: this server was restored from a backup"
@@ -74,10 +74,13 @@ def write(
 
             def put(line: Mapping[str, Any]) -> None:
                 data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+                if len(data) > LINE_BYTES_MAX:  # it could not be read back
+                    raise BackupError(f"a row of {line.get('table')} has {len(data)} bytes, more than {LINE_BYTES_MAX}")
                 hashed.update(data)
                 packed.write(data)
 
             with database.transaction() as connection:
+                _begin(connection)
                 put({"format": FORMAT, "revision": HEAD, "made_wall_s": time.time(), **head})
                 for table in _tables():
                     counts[table.name] = _put_rows(connection, table, put)
@@ -90,6 +93,12 @@ def write(
         path.unlink(missing_ok=True)
         raise
     return counts
+
+
+def _begin(connection: Connection) -> None:
+    """All tables are read as they are at one moment: a switch that begins meanwhile would leave steps without it."""
+    sqlite = connection.dialect.name == "sqlite"
+    connection.exec_driver_sql("BEGIN" if sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _put_rows(connection: Connection, table: Table, put: Callable[[Mapping[str, Any]], None]) -> int:
@@ -179,6 +188,8 @@ def restore(path: pathlib.Path, database: Database, prefix: str) -> int:
                     connection.execute(insert(by_name[name]), waiting.pop(name))
         for name, rows in waiting.items():
             connection.execute(insert(by_name[name]), rows)
+        if connection.dialect.name == "postgresql":
+            _count_on(connection)
         owner = connection.scalar(select(STANDING.c.document).where(STANDING.c.name == INSTANCE))
         if owner is not None and owner.get("prefix", "") != prefix:
             raise BackupError(
@@ -191,6 +202,15 @@ def restore(path: pathlib.Path, database: Database, prefix: str) -> int:
         closed = {"ended_wall_s": now_s, "outcome": "failed", "role_after": "standby", "detail": RESTORED}
         connection.execute(update(SWITCH).where(SWITCH.c.ended_wall_s.is_(None)).values(**closed))
     return epoch
+
+
+def _count_on(connection: Connection) -> None:
+    """PostgreSQL would give the next switch and the next event a number that a restored one has."""
+    from ftplugin.replicate.rows import raise_sequence
+
+    for table in _tables():
+        if table.autoincrement_column is not None:
+            raise_sequence(connection, table, table.autoincrement_column)
 
 
 def _epoch(connection: Connection) -> int:

@@ -69,7 +69,8 @@ class EventStore:
     ) -> list[dict[str, Any]]:
         """Events ``names`` recorded from ``since_s`` to ``until_s``, oldest first, at most the newest ``count_max``.
 
-        before: names of which the last few before ``since_s`` are given as well, since they say what held then.
+        before: names of which the last few before ``since_s`` are given as well, since they say what held then; those of them in
+        that time are counted apart, so that a flood of the others takes no place of theirs.
         Raises SQLAlchemyError or DatabaseUnreachable.
         """
 
@@ -81,8 +82,12 @@ class EventStore:
             earlier = (
                 rows(connection, EVENT.c.name.in_(before), EVENT.c.at_wall_s < since_s, limit=20) if before else []
             )
-            inside = (EVENT.c.name.in_(names), EVENT.c.at_wall_s.between(since_s, until_s))
-            return earlier + rows(connection, *inside, limit=count_max)
+            then = EVENT.c.at_wall_s.between(since_s, until_s)
+            groups = [[name for name in names if (name in before) is early] for early in (True, False)]
+            found = [
+                row for one in groups if one for row in rows(connection, EVENT.c.name.in_(one), then, limit=count_max)
+            ]
+            return earlier + sorted(found, key=lambda row: int(row["id"]))
 
     def newest(self, name: str) -> dict[str, Any] | None:
         """Facts of the newest event of this name; None: there is none, or the database cannot be read now."""

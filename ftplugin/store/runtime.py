@@ -193,15 +193,6 @@ class RuntimeStore:
         except (redis.RedisError, OSError):
             return False
 
-    def new_challenge(self) -> str:
-        """A nonce that the next command must be signed over; empty when Redis cannot keep it."""
-        challenge = secrets.token_urlsafe(9)
-        try:
-            self.client.set(self.keys.challenge_prefix + challenge, "1", ex=CHALLENGE_CLEANUP_S)
-            return challenge
-        except (redis.RedisError, OSError):
-            return ""
-
     def use_challenge(self, challenge: str) -> bool:
         """True once for each challenge given: a replayed command finds it used."""
         try:

@@ -30,6 +30,12 @@ def force_problem(status: Mapping[str, Any]) -> str:
             "%(server)s has lost its LAN: an active server without LAN gives up by itself (I1). Mend the LAN first.",
             server=me,
         )
+    if silent_s := status["running_switch"].get("silent_s"):
+        return Said(
+            "A switch that runs on this server has shown no life for %(seconds)s s: does its switch worker run? "
+            "'ft doctor' says it.",
+            seconds=f"{silent_s:.0f}",
+        )
     if status["running_switch"]:
         return Said("A switch is running on this server: wait until it has ended.")
     return ""

@@ -129,10 +129,10 @@ def _state(
 
 
 def _timed(own: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
-    """{elapsed_s, expected_s} of the step at which it is, {} when it is at none."""
+    """{elapsed_s, expected_s, silent_s} of the step at which it is, {} when it is at none."""
     running = status["running_switch"]
     same = bool(own) and running.get("switch_id") == own.get("switch_id")
-    return {key: running[key] for key in ("elapsed_s", "expected_s") if key in running} if same else {}
+    return {key: running[key] for key in ("elapsed_s", "expected_s", "silent_s") if key in running} if same else {}
 
 
 def _target(own: Mapping[str, Any], order: Mapping[str, Any], status: Mapping[str, Any]) -> str:

@@ -35,6 +35,7 @@ def alerts() -> Response:
     return show(
         "alerts.html",
         found=found,
+        silent=found.age_s is None and ft.runtime.read_role() is None,
         phases=PHASES,
         words=WORDS,
         repeat_s=ft.config.alert_repeat_s,

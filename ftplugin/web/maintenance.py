@@ -9,7 +9,7 @@ from flask import flash, redirect, url_for
 from ftplugin.core.terms import Designation
 from ftplugin.extension import SOURCE, Portal, portal
 from ftplugin.standing import DRAIN, PAUSE, OrderError, hand_over
-from ftplugin.status import new_order, status_of
+from ftplugin.status import look, new_order, status_of
 
 from ftplugin.switching.story import ORDER, note_order
 from ftplugin.switching.telling import tell_peer
@@ -31,9 +31,9 @@ def switching() -> Any:
 
 def _page(ft: Portal, code: int = 200, **values: Any) -> Any:
     forms = {"pause_form": PauseForm(formdata=None), "drain_form": DrainForm(formdata=None)}
-    untold = [row for row in (ft.journal.notices() or {}).values() if not row.get("told")]
-    last = ft.runtime.fetch(ORDER) or {}
-    return show("switching.html", code, status=status_of(ft), untold=untold, last_order=last, **{**forms, **values})
+    last, status = ft.runtime.fetch(ORDER) or {}, status_of(ft)
+    look(ft, status)  # so that the checks of a switchover find a young word of the other server
+    return show("switching.html", code, status=status, last_order=last, **{**forms, **values})
 
 
 def _again(ft: Portal, problem: str, code: int, **forms: Any) -> Any:

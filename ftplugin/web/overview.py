@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, request
 
 from ftplugin.core.settings import SettingsError, parse_address
-from ftplugin.extension import Portal, portal
+from ftplugin.extension import portal
 from ftplugin.status import look, status_of
 
 from .access import Route
@@ -40,10 +40,10 @@ def _values() -> dict[str, Any]:
     ft = portal()
     found = status_of(ft)
     look(ft, found)
-    return {"status": found, "through": _through(ft, found)}
+    return {"status": found, "through": _through(found)}
 
 
-def _through(ft: Portal, status: dict[str, Any]) -> dict[str, str]:
+def _through(status: dict[str, Any]) -> dict[str, str]:
     """Who answers, and the VIP if the page was asked for there (guide 4.6): behind it nobody else tells them apart."""
     me = next((server for server in status["servers"] if server["here"]), None)
     server = _("This server")

@@ -5,9 +5,7 @@ Reads the store alone. "Synchronise now" leaves a note for the two threads that 
 
 from __future__ import annotations
 
-import os
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from flask import Response, flash, redirect, request, url_for
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,9 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ftplugin.extension import SOURCE, Portal, portal
 from ftplugin.replicate.conflicts import SETTINGS, ConflictStore, Lost
 from ftplugin.replicate.engine import ORDER, SYNC
-from ftplugin.replicate.files import FolderThing
-from ftplugin.replicate.files_kept import restore as restore_file
-from ftplugin.replicate.rows import RowThing
+from ftplugin.replicate.put_back import put_back
 from ftplugin.replicate.shown import summary
 from ftplugin.replicate.thing import ReplicationError
 from ftplugin.replication import replication_of
@@ -113,7 +109,7 @@ def restore() -> Any:
     try:
         lost = ConflictStore(ft.database).one(wanted)
         thing = ft.replicator.things.get(lost.subject) if lost is not None and ft.replicator is not None else None
-        if lost is None or not _put_back(thing, lost):
+        if lost is None or not put_back(thing, lost):
             return _back(
                 _("This edit is not here any more, or was kept on the other server: open its page."), wrong=True
             )
@@ -124,16 +120,6 @@ def restore() -> Any:
         return _back(_("Nothing was put back: %(why)s", why=str(error)), wrong=True)
     ft.report.line(SOURCE, f"{lost.subject} {lost.item} put back by {actor_name()}")
     return _back(_("Put back; it replicates like any other edit."))
-
-
-def _put_back(thing: Any, lost: Lost) -> bool:
-    if isinstance(thing, RowThing) and isinstance(lost.lost.get("values"), dict):
-        thing.restore(lost.lost["values"])
-        return True
-    if isinstance(thing, FolderThing) and lost.lost.get("file"):
-        restore_file(thing, os.fsdecode(unquote_to_bytes(str(lost.lost["path"]))), str(lost.lost["file"]))
-        return True
-    return False
 
 
 def gone() -> Any:

@@ -14,6 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ftplugin.core.settings import NAMES, Problem, Settings
 from ftplugin.extension import SOURCE, Portal, portal
+from ftplugin.licence.problems import TEXTS
 from ftplugin.preview import preview as preview_of
 from ftplugin.replication import replication_of
 from ftplugin.store.database import DatabaseUnreachable
@@ -130,6 +131,10 @@ def _marked() -> str:
 
 
 def _wrong(ft: Portal, form: SettingsForm, error: Contradictions) -> Response:
+    refused = ft.licence.state().refused
+    if refused is not None and any(problem.field == "licence" for problem in error.problems):
+        why = _(TEXTS[refused.cause], **refused.facts)
+        return _page(ft, form, 400, notice=_("Nothing was saved. %(why)s What you typed is kept.", why=why))
     for problem in error.problems:
         if problem.field in form:
             form.add_error(problem.field, problem.message)

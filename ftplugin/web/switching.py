@@ -10,7 +10,7 @@ from ftplugin.core.terms import Designation
 from ftplugin.extension import SOURCE, Portal, portal
 from ftplugin.switching.force import force_problem, held_back, longest_wait_s, new_force
 from ftplugin.prechecks import PreCheck, blocks, prechecks
-from ftplugin.status import new_order, order_problem, status_of
+from ftplugin.status import look, new_order, order_problem, status_of
 from ftplugin.switching.story import note_order, story_of
 
 from .access import Route, actor_name
@@ -43,6 +43,7 @@ def _app() -> Flask:
 def confirm() -> Response:
     """Ask before a switchover: what is known for and against it, what will happen, and why it is wanted."""
     target, status = _designation(request.args.get("target")), status_of(portal())
+    look(portal(), status)
     form = SwitchForm(formdata=None, data={"target": target, "expected_active": status["active"] or ""})
     return _confirm_page(form, target, status, _checks(target, status, status["active"]))
 
@@ -107,6 +108,7 @@ def _story(switch_id: str) -> dict[str, Any]:
         abort(503, _("The Redis of this server does not answer: how this switch stands is not known now."))
     if story is None:
         abort(404, _("This server knows no switch with this number; see its journal on the other server."))
+    look(portal(), story["status"])  # how far a switch has come on the other server is known only while it is asked
     return {"story": story, "status": story["status"], "refresh_ms": ENDED_MS if story["ended"] else RUNNING_MS}
 
 

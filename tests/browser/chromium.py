@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 DESKTOP, PHONE = (1280, 800), (360, 740)
@@ -86,9 +86,3 @@ class Administrator:
         """A page of the plugin; ``path`` below its ``/ft/admin``."""
         self.page.goto(f"{self.url}/ft/admin{path}")
         return self.page
-
-    def answer_to(self, path: str) -> Response:
-        """As ``open``, but with the answer itself."""
-        answer = self.page.goto(f"{self.url}/ft/admin{path}")
-        assert answer is not None
-        return answer

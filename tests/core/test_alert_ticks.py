@@ -12,6 +12,7 @@ from ftplugin.alerts.facts import Look, TickFacts, speaks
 from ftplugin.core.futures import Now
 from ftplugin.core.hysteresis import Memory
 from ftplugin.core.terms import VipDestination
+from ftplugin.core.view import VoteReading
 
 from .cases import ripe
 from .ticks import S1, S2, A, N, S, Ticks, settings
@@ -106,3 +107,18 @@ def test_of_what_both_see_exactly_one_speaks() -> None:
     alone = Ticks(S2, S)
     assert speaks(last(alone, peer=alone.silent())) is True, "nobody else is there to tell it"
     assert speaks(None) is False
+
+
+def test_a_witness_that_is_silent_for_n_ticks_is_told_and_one_answer_ends_it() -> None:
+    """Without it the loss of either server stops the services, and nothing else says so."""
+    t, facts = Ticks(S1, A, settings(witness="10.0.0.9:6379")), TickFacts()
+    mute, well = (VoteReading(voter="witness", mark=mark) for mark in (None, "m"))
+    seen = [causes(facts.look(last(t, votes=(mute,)))) for _ in range(N + 1)]
+    assert seen == [[]] * (N - 1) + [[Cause.WITNESS_LOST]] * 2
+    look = facts.look(last(t, votes=(mute,)))
+    assert Cause.WITNESS_LOST not in look.known and "the loss of either server stops" in look.holds[0].text
+    assert look.holds[0].title == "The witness 10.0.0.9:6379 does not answer"
+    over = facts.look(last(t, votes=(well,)))
+    assert causes(over) == [] and Cause.WITNESS_LOST in over.known
+    assert causes(facts.look(last(t, votes=(mute,)))) == [], "counted anew"
+    assert Cause.WITNESS_LOST in TickFacts().look(last(Ticks(S1, A))).known, "a witness that was taken out is over, too"

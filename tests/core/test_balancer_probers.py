@@ -74,6 +74,42 @@ def test_interval_that_does_not_fit_the_settings_is_told_with_its_effect(
     assert [item.earlier_s for item in drifted([prober], PAIR)] == ([] if earlier_s == "fits" else [earlier_s])
 
 
+def prober_of(moments: Sequence[float], question: str) -> Prober:
+    shelf = Shelf()
+    shelf.process(1, [("10.0.0.9", question, moments, "")])
+    [found] = seen(shelf.fetch_many, "b", moments[-1] + 1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("moments", "question", "drifts"),
+    [
+        ([60.0 * n for n in range(8)], "monitor?mod=NONE", True),
+        ([60.0 * n + 0.2 * (n % 3) for n in range(8)], "active", True),
+        ([0.0, 60.0, 120.0, 180.0, 420.0, 480.0, 540.0, 600.0], "active", True),  # four were lost in a cut
+        ([0.0, 25.0], "active", False),  # somebody has looked twice
+        ([0.0, 25.0, 51.0, 75.0], "monitor?mod=IPSWS", False),
+        (
+            [0.0, 90.0, 97.0, 250.0, 257.0, 264.0, 600.0, 690.0],
+            "active",
+            False,
+        ),  # NGINX at night: when a user wants a page
+    ],
+)
+def test_only_who_asks_by_a_clock_of_its_own_can_drift(moments: list[float], question: str, drifts: bool) -> None:
+    assert bool(drifted([prober_of(moments, question)], PAIR)) is drifts
+
+
+def test_rows_that_another_version_has_written_are_left_out() -> None:
+    shelf = Shelf()
+    shelf.process(1, [("10.0.0.9", "active", [1.0, 2.0], "")])
+    good = shelf.documents["probers-1"]["rows"][0]
+    odd: list[Any] = [None, 5, {"a": 1}, [], [1, 2, 3, 4], ["x", "active", [], ""], ["x", "active", ["soon"], ""]]
+    shelf.documents["probers-1"]["rows"] = [*odd, good]
+    shelf.documents |= {"probers-2": {"boot_id": "b"}, "probers-3": {"boot_id": "b", "rows": 7}}
+    assert [p.address for p in seen(shelf.fetch_many, "b", 3.0)] == ["10.0.0.9"]
+
+
 def test_redis_that_hangs_costs_no_question_anything_and_one_writer_waits_for_it() -> None:
     begun, go_on = threading.Event(), threading.Event()
     written: list[Mapping[str, Any]] = []

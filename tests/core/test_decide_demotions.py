@@ -91,7 +91,8 @@ def test_l1_a_lease_that_has_run_out_demotes() -> None:
 
 
 def test_l1_a_higher_epoch_demotes_the_own_one_does_not() -> None:
-    assert Ticks(S1, A).tick(superseded_by_epoch=3).actions == (Action.DEMOTE,)
+    found = Ticks(S1, A).tick(superseded_by_epoch=3)
+    assert found.actions == (Action.DEMOTE, Action.INVITE_PEER) and "lease" not in found.sentence
     assert Ticks(S1, A).tick(superseded_by_epoch=2).actions == ()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .ticks import PAUSE, A, N, S, S1, S2, Ticks, U, acted, settings, ticks_until, vetoes
+from dataclasses import replace
+
+from ftplugin.core.terms import ProbeCause
+
+from .ticks import LAN_UNKNOWN, PAUSE, A, N, S, S1, S2, Ticks, U, acted, settings, state, ticks_until, vetoes
 
 
 def test_off_nothing_promotes_by_itself() -> None:
@@ -52,3 +56,53 @@ def test_a_freeze_outlasts_its_window_until_it_is_acknowledged() -> None:
     assert vetoes(t.ticks(9, peer=lambda: t.good(A), switches=0)) == {"frozen"}
     assert acted(t.tick(peer=lambda: t.good(A), switches=0, freeze_acknowledged=True)) == "B1"
     assert acted(t.tick(peer=lambda: t.good(A), switches=0)) == "B1"
+
+
+# --- Hot Standby mode that was off on the other server
+
+
+def test_f1_does_not_pass_a_silent_server_on_which_the_mode_was_off_when_it_was_last_heard() -> None:
+    """Cut off, that one keeps its role for ever; only a person can know that it is dead (M2)."""
+    t = Ticks(S2, S)
+    t.tick(peer=lambda: t.good(A, enabled=False))
+    decision = t.ticks(30, peer=t.silent)
+    assert vetoes(decision) == {"off"} and "force the takeover" in decision.sentence
+    t.tick(peer=t.good)
+    assert ticks_until(t, "F1") == N, "heard with the mode on, it is as ever"
+
+
+def test_one_that_said_that_it_owns_nothing_has_nothing_to_keep() -> None:
+    t = Ticks(S2, S)
+    t.tick(peer=lambda: t.good(S, enabled=False))
+    assert ticks_until(t, "F1") == N
+
+
+def test_a_server_on_which_the_mode_is_off_is_asked_to_stop_as_long_as_it_can_answer() -> None:
+    sick = {"application_error": True}
+    t = Ticks(S2, S, settings(**sick))
+    t.ticks(N, peer=lambda: t.probe(ProbeCause.BODY, state(S1, A, enabled=False)))
+    assert t.last is not None and "off" not in vetoes(t.last)
+
+
+def test_with_a_witness_a_server_that_is_cut_off_has_no_majority_whatever_its_mode() -> None:
+    t = Ticks(S2, S, settings(witness="10.0.0.9:6379"))
+    t.tick(peer=lambda: t.good(A, enabled=False))
+    assert ticks_until(t, "F1") == N
+
+
+def test_an_invitation_ends_the_pause_after_a_failed_attempt() -> None:
+    t = Ticks(S2, S)
+    held = t.tick(peer=lambda: t.good(S), retry_after_s=2000.0)
+    assert "retry" in vetoes(held)
+    assert acted(t.tick(peer=lambda: t.good(S), retry_after_s=2000.0, invited_epoch=4)) == "F1"
+
+
+def test_an_unknown_lan_is_a_matter_of_settings_only_where_no_reference_host_is_asked() -> None:
+    t = Ticks(S2, S)
+    asked = replace(LAN_UNKNOWN, asked=True, seen_s=t.now_s - 1)
+    for lan, says, not_said in (
+        (LAN_UNKNOWN, "set LAN reference", "just now"),
+        (asked, "just now", "set LAN reference"),
+    ):
+        alarms = " ".join(t.tick(peer=t.good, lan=lan).alarms)
+        assert says in alarms and not_said not in alarms

@@ -32,6 +32,12 @@ def test_m1_is_refused_when_the_expected_active_node_has_changed(expected: Desig
     assert vetoes(decision) == {"expected active"} and "expected" in decision.sentence
 
 
+def test_m1_beside_a_server_that_is_not_heard_does_not_say_that_nobody_is_active() -> None:
+    t = Ticks(S2, S)
+    decision = t.tick(order=t.order(expected=S1), peer=t.silent())
+    assert vetoes(decision) == {"peer unheard"} and "nobody" not in decision.sentence
+
+
 def test_m1_for_the_other_node_is_refused_here() -> None:
     t = Ticks(S2, S)
     assert vetoes(t.tick(order=t.order(target=S1, expected=S1), peer=t.good(A))) == {"expected active"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import pathlib
 import time
 from dataclasses import replace
 
@@ -12,7 +10,6 @@ from hypothesis import assume, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-import ftplugin.forecast
 from ftplugin.core import decision as core_decision
 from ftplugin.core.vetoes import VETOES
 from ftplugin.core.rules import check
@@ -201,15 +198,3 @@ def _took_s(settings: Settings, fault: Fault) -> float:
     begun_s = time.perf_counter()
     assert forecast(settings, fault).ready_s is not None
     return time.perf_counter() - begun_s
-
-
-def test_the_package_is_pure() -> None:
-    allowed = {"__future__", "collections", "dataclasses", "enum", "functools", "heapq", "typing"}
-    folder = pathlib.Path(ftplugin.forecast.__file__).parent
-    for file in folder.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.level == 0:
-                names = [node.module or ""]
-            wrong = [n for n in names if n.split(".")[0] not in allowed and not n.startswith("ftplugin.core.")]
-            assert not wrong, (file.name, wrong)

@@ -200,8 +200,6 @@ def test_a_service_that_was_given_up_is_an_alarm() -> None:
 
 # --- a stop that fails --------------------------------------------------------------------------------------------
 
-STUCK = {"role": S, "clear": False}
-
 
 @BOTH
 def test_a_peer_that_did_not_stop_everything_is_not_passed_and_both_say_what_to_do(me: Designation) -> None:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftplugin.core.policy import Action
-from ftplugin.core.sequence import OnFailure, ServiceLimits, Step, StepName, demotion, promotion, reassertion
+from ftplugin.core.sequence import OnFailure, ServiceLimits, Step, StepName, demotion, promotion
 from ftplugin.core.settings import Settings
 from ftplugin.core.timing import FENCE_S_MAX, Timing
 
@@ -27,18 +26,18 @@ ANSWERED = ["lock", "epoch", "fence", "own", "role", "portal", "service first", 
 
 
 def test_a_promotion_over_a_silent_peer() -> None:
-    steps = promotion(Action.PROMOTE, TIMING, SERVICES, suspect=True)
+    steps = promotion(TIMING, SERVICES, suspect=True)
     assert labels(steps) == ["last probe", *ANSWERED]
 
 
 def test_a_promotion_with_a_peer_that_answers_needs_no_last_probe() -> None:
-    steps = promotion(Action.PROMOTE_CONFIRMED, TIMING, SERVICES, suspect=False)
+    steps = promotion(TIMING, SERVICES, suspect=False)
     assert labels(steps) == ANSWERED
 
 
 @pytest.mark.parametrize("suspect", [True, False])
 def test_lock_before_epoch_before_fence_before_votes_before_role_before_services(suspect: bool) -> None:
-    steps = promotion(Action.PROMOTE, TIMING, SERVICES, suspect=suspect)
+    steps = promotion(TIMING, SERVICES, suspect=suspect)
     names = [step.name for step in steps]
     order = [N.LOCK, N.EPOCH, N.FENCE, N.OWN, N.ROLE, N.SERVICE, N.PUBLISH]
     assert [names.index(name) for name in order] == sorted(names.index(name) for name in order)
@@ -46,7 +45,7 @@ def test_lock_before_epoch_before_fence_before_votes_before_role_before_services
 
 
 def test_before_the_role_a_failure_aborts_a_service_that_fails_is_compensated() -> None:
-    steps = promotion(Action.PROMOTE, TIMING, SERVICES, suspect=True)
+    steps = promotion(TIMING, SERVICES, suspect=True)
     by_name = {step.name: step.on_failure for step in steps}
     assert {by_name[n] for n in (N.LAST_PROBE, N.LOCK, N.EPOCH, N.FENCE, N.OWN, N.ROLE)} == {OnFailure.ABORT}
     assert by_name[N.SERVICE] is OnFailure.COMPENSATE
@@ -67,21 +66,17 @@ def test_lock_fence_and_votes_together_take_at_most_min_t_2_s_over_a_silent_peer
     timing = Timing.of(
         Settings(interval_s=interval_s, timeout_s=share * interval_s, threshold=threshold, rtt_ms=rtt_ms)
     )
-    steps = promotion(Action.PROMOTE, timing, [], suspect=True)
+    steps = promotion(timing, [], suspect=True)
     total_s = sum(step.limit_s for step in steps if step.name in (N.LOCK, N.FENCE, N.OWN))
     assert total_s <= min(timing.timeout_s, FENCE_S_MAX) + 1e-9
 
 
 def test_a_peer_that_answers_gets_its_stop_time() -> None:
-    fence = next(s for s in promotion(Action.PROMOTE_CONFIRMED, TIMING, [], suspect=False) if s.name is N.FENCE)
+    fence = next(s for s in promotion(TIMING, [], suspect=False) if s.name is N.FENCE)
     assert fence.limit_s == TIMING.fence_s + TIMING.stop_s
 
 
 def test_each_service_has_its_own_limit_and_none_is_without() -> None:
-    steps = promotion(Action.PROMOTE, TIMING, SERVICES, suspect=True)
+    steps = promotion(TIMING, SERVICES, suspect=True)
     assert [step.limit_s for step in steps if step.name is N.SERVICE] == [20, 200]
     assert all(step.limit_s > 0 for step in (*steps, *demotion(TIMING, SERVICES)))
-
-
-def test_a_reassertion_takes_a_new_epoch_and_hands_it_on_and_fences_nobody() -> None:
-    assert labels(reassertion(TIMING, SERVICES)) == ["epoch", "role", "service first", "service second", "publish"]

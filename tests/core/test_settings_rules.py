@@ -153,3 +153,29 @@ def test_in_hours(text: str, inside: list[int], outside: list[int]) -> None:
 def test_in_hours_names_the_field_of_a_wrong_form() -> None:
     with pytest.raises(SettingsError, match="failback_hours"):
         in_hours("noon", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "severity", "words"),
+    [
+        ({"daily_restart": "3"}, "error", "HH:MM"),
+        ({"daily_restart": "24:00"}, "error", "HH:MM"),
+        ({"daily_restart": "03:30", "portal_restart_s": 80_000}, "error", "longer than 12 h"),
+        ({"daily_restart": "03:30", "portal_restart_s": 72}, "warning", "every night"),
+        ({"daily_restart": "03:30", "interval_s": 15, "threshold": 4}, "warning", "every night"),
+        ({"daily_restart": "03:30", "interval_s": 20, "threshold": 3}, "warning", "every night"),
+        (
+            {"daily_restart": "03:30", "interval_s": 1, "timeout_s": 1, "threshold": 3, "service_stop_s": 0.3}
+            | {"portal_restart_s": 1},
+            "warning",
+            "every night",
+        ),
+        ({"daily_restart": "03:30", "portal_restart_s": 70}, "", ""),
+        ({"daily_restart": "03:30"}, "", ""),
+        ({"daily_restart": ""}, "", ""),
+    ],
+)
+def test_what_the_time_of_the_daily_restart_may_be(values: dict[str, object], severity: str, words: str) -> None:
+    found = [problem for problem in check(parse(PAIR | {"enabled": True} | values)) if problem.field == "daily_restart"]
+    assert [problem.severity for problem in found] == ([severity] if severity else [])
+    assert all(words in problem.message for problem in found)

@@ -264,7 +264,7 @@ def test_any_view_gives_a_decision_that_keeps_the_promises(
             assert set(said.given_up) - set(memory.taken), "once per fault"
             assert not set(view.failed) & set(said.failed) and not decision.memory.frozen
     if view.role is A and view.superseded_by_epoch > view.epoch:
-        assert decision.actions == (Action.DEMOTE,)
+        assert decision.actions == (Action.DEMOTE, Action.INVITE_PEER)
 
 
 def test_lan_down_alone_does_not_make_an_active_node_give_up_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Starts one process of the demo and ends it again; waits for conditions with a deadline."""
+"""Starts one process of the demo and ends it again."""
 
 from __future__ import annotations
 
@@ -9,33 +9,11 @@ import pathlib
 import socket
 import subprocess
 import sys
-import time
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
+
+from tests.parts import eventually, reachable
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def eventually(condition: Callable[[], Any], deadline_s: float = 5.0, what: str = "condition") -> Any:
-    """The first true value of the condition; AssertionError after the deadline."""
-    end_s = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end_s, f"not within {deadline_s} s: {what}"
-        time.sleep(0.02)
-
-
-def reachable(host: str, port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((host, port), 0.5):
-        return True
-    return False
 
 
 @contextlib.contextmanager

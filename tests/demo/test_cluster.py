@@ -15,7 +15,9 @@ from demo.cluster import Cluster, ClusterConfig, ProcessError, free_config
 from demo.layout import Group, SetupError, check_ports, toml
 from demo.processes import Supervision, session_members
 
-from .helpers import ROOT, eventually
+from tests.parts import eventually
+
+from .helpers import ROOT
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 # ends only by force, and has a child that supervisord does not know of

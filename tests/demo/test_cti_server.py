@@ -14,7 +14,9 @@ import pytest
 
 from demo import oracle
 
-from .helpers import Client, eventually, free_port, order, running
+from tests.parts import eventually, free_port
+
+from .helpers import Client, order, running
 
 
 @pytest.fixture

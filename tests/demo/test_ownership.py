@@ -10,7 +10,9 @@ import pytest
 
 from demo import oracle
 
-from .helpers import Client, eventually, free_port, order, running
+from tests.parts import eventually, free_port
+
+from .helpers import Client, order, running
 
 RELEASE_S = 1.5
 LEASE = {"epoch": 2, "lease_s": 60}

@@ -18,7 +18,7 @@ from ftplugin.store.keys import Keys
 from ftplugin.store.runtime import connect
 from workers.adapters.agent_channel import AgentChannel
 
-from .helpers import eventually, free_port, reachable
+from tests.parts import eventually, free_port, reachable
 
 
 def binaries() -> list[str]:

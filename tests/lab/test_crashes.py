@@ -17,7 +17,6 @@ from typing import Iterator, Sequence
 
 import pytest
 
-from ftplugin.core.policy import Action
 from ftplugin.core.sequence import ServiceLimits, demotion, promotion
 from ftplugin.core.settings import Settings
 from ftplugin.core.timing import Timing
@@ -51,8 +50,8 @@ def crashes() -> list[Crash]:
     """Every point there is, on both nodes."""
     timing = Timing.of(Settings())
     sequences = (
-        (FAILOVER, "promote", promotion(Action.PROMOTE, timing, SERVICES, suspect=True)),
-        (SWITCH, "promote", promotion(Action.PROMOTE_CONFIRMED, timing, SERVICES, suspect=False)),
+        (FAILOVER, "promote", promotion(timing, SERVICES, suspect=True)),
+        (SWITCH, "promote", promotion(timing, SERVICES, suspect=False)),
         (SWITCH, "demote", demotion(timing, SERVICES)),
     )
     found = []

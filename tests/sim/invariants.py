@@ -165,6 +165,8 @@ class Invariants:
         """An active node that has seen neither LAN nor peer for (N-1)*T owns nothing (I-D)."""
         timing = self.world.timing
         dark_since = self.world.dark_since(node)
+        if not self.world.enabled(node):  # nobody would take over from it: it keeps what it has
+            return
         if dark_since is None or self.world.now - dark_since <= timing.hold_s + 0.05:
             return
         if node.answers_active():

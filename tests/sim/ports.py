@@ -21,6 +21,7 @@ from workers.adapters.vote_rules import (
     vote_release,
     vote_renew,
 )
+from workers.guard_watch import FREE, FREE_S
 from workers.ports import Fenced, Ports, Reply, Vote
 
 from .world import Node, adopt_last, steps_of, unfinished
@@ -385,12 +386,20 @@ class SimRuntime(_Base):
 
 
 class SimJournal(_Base):
+    """The database; a locked one takes and tells nothing."""
+
+    @property
+    def locked(self) -> bool:
+        return bool(self.world.now < self.node.database_locked_until)
+
     def epoch(self) -> int:
         self.world.kernel.check()
         return self.node.disk.epoch
 
     def begin(self, *, switch_id: str, kind: str, rule: str, reason: str, epoch: int, actor: str) -> bool:
         self.kernel.sleep(0.002)
+        if self.locked:
+            return False
         disk = self.node.disk
         disk.switches[switch_id] = {
             "kind": kind, "rule": rule, "epoch": epoch, "steps": {}, "outcome": None, "actor": actor, "at": self.world.now,
@@ -400,11 +409,15 @@ class SimJournal(_Base):
 
     def step(self, switch_id: str, index: int, result: Any) -> bool:
         self.kernel.sleep(0.001)
+        if self.locked:
+            return False
         self.node.disk.switches[switch_id]["steps"][index] = result
         return True
 
     def end(self, switch_id: str, outcome: str, role: Role, detail: str) -> bool:
         self.kernel.sleep(0.002)
+        if self.locked:
+            return False
         row = self.node.disk.switches[switch_id]
         row["outcome"] = outcome
         last = self.node.disk.last
@@ -415,40 +428,46 @@ class SimJournal(_Base):
         return True
 
     def unfinished(self) -> Any:
-        return unfinished(self.node.disk)
+        return [] if self.locked else unfinished(self.node.disk)
 
     def save_lease(self, epoch: int, deadline_s: float, boot_id: str) -> bool:
         last = self.node.disk.last or RoleRecord()
+        if self.locked:
+            return False
         if last.epoch <= epoch:
             role = replace(last, role=Role.ACTIVE, epoch=epoch)
             self.node.disk.last = replace(role, deadline_s=deadline_s, boot_id=boot_id)
         return True
 
     def last_role(self) -> RoleRecord | None:
-        return self.node.disk.last
+        return None if self.locked else self.node.disk.last
 
     def manual_hold(self) -> bool:
         return self.node.disk.hold
 
     def set_manual_hold(self, hold: bool) -> bool:
+        if self.locked:
+            return False
         self.node.disk.hold = hold
         return True
 
-    def standing(self) -> dict[str, dict[str, Any]]:
-        return dict(self.node.disk.standing)
+    def standing(self) -> dict[str, dict[str, Any]] | None:
+        return None if self.locked else dict(self.node.disk.standing)
 
-    def notices(self) -> dict[str, dict[str, Any]]:
-        return {topic: dict(row) for topic, row in self.node.disk.notices.items()}
+    def notices(self) -> dict[str, dict[str, Any]] | None:
+        return None if self.locked else {topic: dict(row) for topic, row in self.node.disk.notices.items()}
 
     def set_notice(self, topic: str, document: Any) -> bool:
         self.kernel.sleep(0.002)
+        if self.locked:
+            return False
         self.node.disk.notices[topic] = dict(document)
         return True
 
     def told(self, topic: str, revision: int) -> bool:
         self.kernel.sleep(0.002)
         row = self.node.disk.notices.get(topic)
-        if row is None or row["revision"] != revision:
+        if self.locked or row is None or row["revision"] != revision:
             return False
         row["told"] = True
         return True
@@ -456,6 +475,7 @@ class SimJournal(_Base):
     def automatic_switches(self, window_s: float) -> int:
         rows = self.node.disk.switches.values()
         automatic = [r for r in rows if r["kind"] == "promote" and r["outcome"] == "done" and not r["actor"]]
+        automatic = [r for r in automatic if r["rule"] not in ("C2", "C3")]  # a start is no flapping
         return sum(self.world.now - r["at"] < window_s for r in automatic)
 
 
@@ -555,7 +575,8 @@ class SimVip(_Base):
 
 class SimSettings(_Base):
     def current(self) -> Any:
-        return 1, self.world.settings
+        settings, mode = self.world.settings, self.node.mode
+        return 1, settings if mode is None else replace(settings, enabled=mode)
 
     def previous(self) -> None:
         return None
@@ -626,10 +647,12 @@ def make_ports(node: Node, process: str) -> Ports:
 
 
 def guard_loop(node: Node) -> None:
-    """The guard's rule, on the same ports: past the last deadline it read, it demotes by itself."""
+    """The guard's rules, on the same ports: past the last deadline it read, it demotes by itself; where no lease is known
+    and nobody is active, it says for services that own nothing that they do."""
     world: World = node.world
     runtime, service = SimRuntime(node), SimService(node)
     lease: RoleRecord | None = None
+    free_since = world.now
     while True:
         world.kernel.sleep(world.timing.guard_poll_s)
         record = runtime.read_role()
@@ -637,6 +660,11 @@ def guard_loop(node: Node) -> None:
             lease = record
         elif record is not None and record.epoch and record.clear:
             lease = None  # demoted and confirmed by the agent
+        untold = record is not None and record.role is not Role.ACTIVE and not record.clear
+        if lease is not None or not untold or service._reading().state not in FREE:
+            free_since = world.now
+        elif record is not None and record.phase is Phase.READY and world.now - free_since >= FREE_S:
+            runtime.set_clear(record.epoch, True)
         if lease is None or (lease.boot_id == node.boot_id and node.now_s() < lease.deadline_s):
             continue
         if service.service.settle() is not ServiceState.STANDBY:

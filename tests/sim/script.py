@@ -222,11 +222,13 @@ def settings_of(options: dict[str, str]) -> Settings:
         witness="10.0.0.3:2011" if _on(o.pop("witness", "no")) else "",
         failback=_on(o.pop("failback", "off")),
         failback_stable_s=float(o.pop("stable", 0)),
+        failback_hours=o.pop("hours", ""),
         vip_address="10.0.0.100" if vip else "",
         vip_test=_on(o.pop("vip_test", "off")),
         application_error=_on(o.pop("application_error", "off")),
         service_stop_s=float(o.pop("stop", 0.3)),
         flap_budget=int(o.pop("budget", 1000)),
+        flap_window_s=float(o.pop("flap_window", 3600)),
         rtt_ms=20,
         portal_restart_s=float(o.pop("portal_restart", 1)),
         daily_restart=o.pop("daily", ""),
@@ -371,13 +373,23 @@ class _Run:
         elif name == "clock":
             node.wall_offset += float(rest[1])
         elif name == "pause":
-            node.disk.standing["pause"] = {"owner": rest[1], "reason": rest[2]}
+            node.disk.standing["pause"] = node.redis.documents["pause"] = {"owner": rest[1], "reason": rest[2]}
         elif name == "pause_pair":
             world.order_for_both(node, "pause", reason=rest[1])
         elif name == "resume_pair":
             world.order_for_both(node, "resume")
         elif name == "unpause":
             node.disk.standing.pop("pause", None)
+        elif name == "mode":
+            node.mode = _on(rest[1])
+        elif name == "database_locked":
+            node.database_locked_until = world.now + (lasts or 1e9)
+        elif name == "recover":
+            world.kernel.spawn(node.processes["switch"], node.agents["switch"].recover)
+        elif name == "redis_saves":
+            node.save_redis()
+        elif name == "redis_old_file":
+            node.restart_redis_with_file()
         elif name == "acknowledge":
             node.redis.documents["ack_freeze"] = {"actor": "admin", "at_s": node.now_s(), "boot_id": node.boot_id}
         elif name == "release_hold":

@@ -6,6 +6,7 @@ Redis, database, portal and service are small models that keep the promises of t
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import dataclass, field, replace
 from collections.abc import Callable
@@ -128,6 +129,9 @@ class Node:
         self.hangs = False  # it is frozen until somebody kills it
         self.fence_answered = 0  # highest epoch of a fence of this node that the peer has answered
         self.promoted_by_time = False  # its last promotion passed a peer that did not answer the fence
+        self.mode: bool | None = None  # Hot Standby mode as saved on this node alone, None: as on both
+        self.database_locked_until = -1e9
+        self.redis_file: RedisData | None = None  # what its Redis has saved
         self.fences, self.fence_takes_s = False, 1.0  # has a fence command, which powers the peer off after so long
         self.config = NodeConfig.of(
             {"FT_OWN_ADDRESS": ADDRESS[designation], "FT_SECRET_KEYS": [KEY], "FT_WATCHDOG_RESTARTS_MAX": 1000}
@@ -219,6 +223,15 @@ class Node:
                 self.world.kernel.thaw(process)
         self.world.deliver(self)
 
+    def save_redis(self) -> None:
+        """Its Redis writes a snapshot, as that of an administrator who has forgotten ``save ""`` does."""
+        self.redis_file = copy.deepcopy(self.redis)
+
+    def restart_redis_with_file(self) -> None:
+        """Its Redis dies, and comes back at once with what it has saved."""
+        self.redis = copy.deepcopy(self.redis_file or RedisData())
+        self.queue.clear()
+
     def stand_still(self, lasted_s: float) -> None:
         """CLOCK_BOOTTIME did not count the last seconds; what was noted by the world's time moves with it."""
         self.boot_offset -= lasted_s
@@ -294,6 +307,10 @@ class World:
     @property
     def now(self) -> float:
         return self.kernel.now
+
+    def enabled(self, node: Node) -> bool:
+        """Whether Hot Standby mode is on by the settings of this node."""
+        return self.settings.enabled if node.mode is None else node.mode
 
     def tell(self, text: str) -> None:
         self.story.append(f"{self.now:9.3f} {text}")
@@ -381,7 +398,8 @@ class World:
         agent = Agent(config=node.config, ports=make_ports(node, name), version="sim")
         node.agents[name] = agent
         if name == "switch":
-            self.kernel.spawn(process, lambda: (agent.recover(), self.deliver(node)))
+            self.kernel.spawn(process, agent.recover)  # a task as any other: what waited in the queue runs beside it
+            self.deliver(node)
             return
         self.kernel.spawn(process, lambda: self._tick_loop(node, agent))
         self.kernel.spawn(process, lambda: self._every(agent.renew_lease, lambda: agent.renew_period_s()))

@@ -31,7 +31,6 @@ class Outcome(Generic[T]):
 
     value: T | None
     failure: HttpFailure | None
-    attempts: int
 
 
 class _Race(Generic[T]):
@@ -102,7 +101,7 @@ class _Race(Generic[T]):
                 self.changed.wait(max(0.0, left_s if due_s is None else min(due_s, left_s)))
             self.over = True
             losers = list(self.links.values())
-            outcome = Outcome(value=self.value, failure=self._failure(), attempts=self.started)
+            outcome = Outcome(value=self.value, failure=self._failure())
         for link in losers:
             link.cut()
         return outcome
@@ -126,6 +125,6 @@ def hedged(pool: DaemonPool, attempt: Attempt[T], limit_s: float) -> Outcome[T]:
 def single(attempt: Attempt[T], limit_s: float) -> Outcome[T]:
     """One attempt in the calling thread, for an address on this host, where nothing gets lost on the way."""
     try:
-        return Outcome(value=attempt(0, limit_s, lambda link: None), failure=None, attempts=1)
+        return Outcome(value=attempt(0, limit_s, lambda link: None), failure=None)
     except HttpFailure as failure:
-        return Outcome(value=None, failure=failure, attempts=1)
+        return Outcome(value=None, failure=failure)

@@ -149,7 +149,7 @@ class _Watch:
     part: str | None = None
     since_s: float = 0.0
 
-    def see(self, part: str, before_s: float, after_s: float) -> float:
+    def see(self, part: str, after_s: float) -> float:
         """First sight counts from after the reading: earlier it may still have moved."""
         if part != self.part:
             self.part, self.since_s = part, after_s
@@ -223,7 +223,6 @@ class RedisVotes:
         The own lock does not count as movement (a refused try would otherwise restart its own waiting); a lock of the
         other node does, for as long as it is there.
         """
-        before_s = self._clock.now_s()
         try:
             record = self._run(voter, limit_s, _READ)
         except (redis.RedisError, OSError, SettingsError, ValueError):
@@ -231,8 +230,8 @@ class RedisVotes:
         after_s = self._clock.now_s()
         foreign = record.lock if record.lock_owner != self._designation() else ""
         with self._lock:
-            lease_s = self._watches.setdefault((voter, "lease"), _Watch()).see(record.lease, before_s, after_s)
-            lock_s = self._watches.setdefault((voter, "lock"), _Watch()).see(foreign, before_s, after_s)
+            lease_s = self._watches.setdefault((voter, "lease"), _Watch()).see(record.lease, after_s)
+            lock_s = self._watches.setdefault((voter, "lock"), _Watch()).see(foreign, after_s)
         return VoteReading(
             voter=voter,
             mark=record.mark,

@@ -48,8 +48,8 @@ class MovedClock(SystemClock):
 class Server:
     """What one node's tick worker has of alerts; ``turn`` is called by the test, as its thread does."""
 
-    def __init__(self, folder: pathlib.Path, me: Designation, redis: RedisProcess, *urls: str) -> None:
-        self.me, self.urls, self.folder = me, urls, folder / str(me)
+    def __init__(self, folder: pathlib.Path, me: Designation, redis: RedisProcess, *urls: str, **keys: Any) -> None:
+        self.me, self.urls, self.keys, self.folder = me, urls, keys, folder / str(me)
         self.clock, self.log = MovedClock(), Log()
         self.folder.mkdir(exist_ok=True)
         self.runtime = RuntimeStore(connect(redis.url), Keys(str(me)))
@@ -67,6 +67,7 @@ class Server:
                 "FT_INSTANCE_DIR": str(self.folder),
                 "FT_SECRET_KEYS": ["a key of this pair, long enough, of 32"],
                 "FT_ALERT_URLS": list(self.urls),
+                **self.keys,
             }
         )
         settings = SimpleNamespace(current=lambda: (1, DEFAULTS))

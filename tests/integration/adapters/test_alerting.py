@@ -32,8 +32,8 @@ MakeServer = Callable[..., Server]
 def make_server(tmp_path: pathlib.Path, redis_process: RedisProcess) -> Iterator[MakeServer]:
     made: list[Server] = []
 
-    def make(me: Designation, *urls: str) -> Server:
-        made.append(Server(tmp_path, me, redis_process, *urls))
+    def make(me: Designation, *urls: str, **keys: float) -> Server:
+        made.append(Server(tmp_path, me, redis_process, *urls, **keys))
         return made[-1]
 
     yield make
@@ -103,6 +103,19 @@ def test_the_end_of_a_loss_is_told_after_it_has_lasted(make_server: MakeServer, 
     one.clock.ahead_s += 31
     one.tick(Role.ACTIVE, peer=lambda t: t.good(Role.STANDBY))
     assert titles(one) == ["server1] Over: server2 does not answer"]
+
+
+@pytest.mark.parametrize(("repeat_s", "told"), [(60.0, 1), (600.0, 0), (0.0, 0)])
+def test_what_lasts_is_told_again_after_the_time_of_the_configuration(
+    make_server: MakeServer, held: None, repeat_s: float, told: int
+) -> None:
+    one = make_server(SERVER1, NOWHERE, FT_ALERT_REPEAT_S=repeat_s)
+    one.tick(Role.ACTIVE)
+    one.tick(Role.ACTIVE, streaks_full=True, peer=lambda t: t.silent())
+    one.alerting.outbox.waiting.clear()  # as if it had been sent
+    one.clock.ahead_s += 61
+    one.tick(Role.ACTIVE, streaks_full=True, peer=lambda t: t.silent())
+    assert len(titles(one)) == told, titles(one)
 
 
 def test_what_the_watchdog_the_owners_the_licence_and_the_daily_restart_say_is_told(
@@ -259,7 +272,7 @@ def test_no_delivery_begins_while_a_switch_runs_here_unless_it_has_said_nothing_
         try:
             one.alerting.turn()
         finally:
-            redis_process.resume()
+            redis_process.thaw()
         assert not one.alerting._children and len(one.alerting.outbox.waiting) == 1
     one.publish_switch("s2", "running", updated_s=one.clock.now_s() - 61)
     one.turns_until(lambda: len(hook.got) == 1 and one.idle())
@@ -302,7 +315,7 @@ def test_a_silent_redis_ends_nothing_and_a_full_disk_is_shown(
         found = [(o.cause, o.gone_s) for o in one.alerting.incidents.open.values()]
         assert found == [("two_owners", None), ("balancer_drift", None)], "what Redis does not say is not over"
     finally:
-        redis_process.resume()
+        redis_process.thaw()
     (one.folder / FILE).unlink()
     (one.folder / FILE).mkdir()  # nothing can be put in its place
     one.switch("s1")

@@ -10,6 +10,7 @@ import pytest
 
 from ftplugin.config import ConfigError, NodeConfig
 from ftplugin.core.terms import Designation
+from tests.parts import alive, eventually
 from workers.fencing import FenceCommand
 from workers.ports import Fenced
 
@@ -57,17 +58,7 @@ def test_at_its_limit_it_ends_with_all_that_it_started(tmp_path: pathlib.Path) -
     assert not ended.done and "killed after its limit of 0.7 s" in ended.detail
     assert time.monotonic() - began_s < 5
     pid = int(pid_file.read_text())
-    deadline_s = time.monotonic() + 5
-    while _lives(pid) and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert not _lives(pid), "what it started goes on"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
+    eventually(lambda: not alive(pid), 10, "what it started ends too")
 
 
 def test_while_it_runs_the_page_is_told_each_second() -> None:
@@ -80,17 +71,14 @@ def test_what_the_caller_raises_while_it_runs_ends_it_with_all_that_it_started(t
     """As when the other server takes its role back meanwhile: it must not be powered off then."""
     pid_file = tmp_path / "pid"
 
-    def alive(text: str) -> None:
+    def taken_back(text: str) -> None:
         raise LookupError(f"a higher epoch was seen, {text}")
 
     command = FenceCommand(shell(f"sleep 60 & echo $! > {pid_file}; wait"), 30.0)
     with pytest.raises(LookupError, match="has run for 1 of 30 s"):
-        command.fence(Designation.SERVER2, "10.0.0.2:8080", 12, REASON, alive)
+        command.fence(Designation.SERVER2, "10.0.0.2:8080", 12, REASON, taken_back)
     pid = int(pid_file.read_text())
-    deadline_s = time.monotonic() + 5
-    while _lives(pid) and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert not _lives(pid), "what it started goes on"
+    eventually(lambda: not alive(pid), 10, "what it started ends too")
 
 
 def test_its_output_may_be_long_and_binary() -> None:

@@ -12,6 +12,7 @@ import pytest
 from ftplugin.core.terms import Phase, Role, ServiceState
 from ftplugin.core.view import ServiceReading
 from workers import guard as guard_module
+from workers import guard_watch
 from workers.adapters.services import build
 from workers.guard_watch import PERIOD_S
 
@@ -46,7 +47,7 @@ def test_frozen_redis_delays_nothing(scene: Scene) -> None:
     scene.redis.freeze()
     free_s = freed(owner)
     assert deadline_s <= free_s <= deadline_s + POLL_S + STOP_S + 0.25
-    scene.redis.resume()
+    scene.redis.thaw()
     wait_until(lambda: (r := scene.store.read_role()) and r.clear, 5, "told once Redis is back")
 
 
@@ -132,6 +133,35 @@ def test_record_without_role_and_an_owning_service_is_cleared_after_a_while(scen
     owner, started_s = Owner(), CLOCK.now_s()
     scene.start(owner)
     assert freed(owner) > started_s + 0.6
+
+
+def idle(monkeypatch: Any) -> None:
+    monkeypatch.setattr(guard_module, "NO_ROLE_GRACE_S", 0.2)
+    monkeypatch.setattr(guard_watch, "PERIOD_S", 0.1)
+    monkeypatch.setattr(guard_watch, "FREE_S", 0.4)
+
+
+def test_where_the_agent_never_came_up_the_guard_says_that_nothing_is_owned(scene: Scene, monkeypatch: Any) -> None:
+    """The other server's fence has been seen here, and that server waits for this word."""
+    idle(monkeypatch)
+    assert scene.store.see_epoch(7)
+    owner = Owner(state="standby")
+    scene.start(owner)
+    record = wait_until(lambda: (r := scene.store.read_role()) and r.clear and r)
+    assert (record.role, record.seen_epoch, owner.order) == (Role.UNDECIDED, 7, [])
+    wait_until(lambda: any("said by the guard" in line for line in scene.lines))
+
+
+@pytest.mark.parametrize("word", ["unknown", "hang"])
+def test_what_may_own_something_is_not_called_free(scene: Scene, monkeypatch: Any, word: str) -> None:
+    idle(monkeypatch)
+    scene.role(Role.STANDBY)
+    doubtful = Strange("doubtful", "standby", word)
+    scene.watch([Strange("free", "standby"), doubtful])
+    nothing_for(0.8)
+    record = scene.store.read_role()
+    assert record is not None and not record.clear
+    doubtful.released.set()
 
 
 def test_active_role_of_another_boot_is_void(scene: Scene) -> None:

@@ -112,7 +112,7 @@ def test_frozen_redis_costs_the_limit_and_its_late_answer_is_never_taken_for_ano
     with pytest.raises(TimeoutError):
         client.call(LIMIT_S, "GET", "a")
     assert took_s(started_s) < LIMIT_S + SLACK_S
-    redis_process.resume()
+    redis_process.thaw()
     assert client.call(1.0, "GET", "b") == "second"
 
 

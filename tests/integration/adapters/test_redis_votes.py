@@ -205,7 +205,7 @@ def test_each_call_keeps_its_limit_against_a_frozen_redis_and_goes_on_after(pair
         started_s = time.monotonic()
         assert call() is None
         assert time.monotonic() - started_s < 0.3
-    pair.redis.resume()
+    pair.redis.thaw()
     assert pair.two.renew(VOTER, 3, LIMIT_S).ok
 
 

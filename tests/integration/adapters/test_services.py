@@ -15,6 +15,7 @@ from typing import Any, Callable
 import pytest
 
 from ftplugin.core.terms import ServiceState as S
+from tests.parts import alive
 from workers.adapters.services import ServiceError, build
 from workers.adapters.services import start_file as start_file_module
 from workers.adapters.services.start_file import Slot, StartFile
@@ -151,14 +152,7 @@ def test_hanging_stop_is_killed_as_a_group_at_its_limit(tmp_path: pathlib.Path) 
     assert reading.state in (S.ACTIVE, S.UNKNOWN) and "killed after its limit" in reading.detail
     assert time.monotonic() - started_s < 1.6
     child = int((tmp_path / "child").read_text())
-    wait_until(lambda: not _alive(child), 2, "the stop command's child is gone too")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return "Z" not in pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
+    wait_until(lambda: not alive(child), 2, "the stop command's child is gone too")
 
 
 def test_slow_start_is_starting_and_a_demote_ends_it(tmp_path: pathlib.Path) -> None:
@@ -184,6 +178,11 @@ def test_start_is_killed_at_its_limit_and_the_reason_stays(tmp_path: pathlib.Pat
 def test_any_other_exit_is_dead_and_a_missing_program_is_unknown(tmp_path: pathlib.Path) -> None:
     (tmp_path / "exit").write_text("1")
     assert command_service(tmp_path).status().state is S.DEAD
+    for code in (4, 126, 127, 137):
+        (tmp_path / "exit").write_text(str(code))
+        assert command_service(tmp_path).status().state is S.UNKNOWN, "nobody could tell: it may own something"
+    killed = ["/bin/sh", "-c", "kill -9 $$"]
+    assert command_service(tmp_path, status=killed).status().state is S.UNKNOWN
     reading = command_service(tmp_path, status=["/no/such/program"]).status()
     assert reading.state is S.UNKNOWN and "/no/such/program" in reading.detail
 
@@ -271,14 +270,14 @@ def test_demote_ends_a_start_of_another_process_first(other: Other, tmp_path: pa
     assert other.promoted() == "starting"
     wait_until(lambda: (tmp_path / "environ").exists(), 5, "the start command runs")
     pid = StartFile(tmp_path / "instance" / "command-asterisk.start", "asterisk").running()
-    assert _alive(pid)
+    assert alive(pid)
     if fate != "lives":
         os.kill(other.process.pid, signal.SIGSTOP if fate == "frozen" else signal.SIGKILL)
     assert other.service.status().state is S.STARTING
     started_s = time.monotonic()
     assert other.service.demote(4).state is S.STANDBY
     assert time.monotonic() - started_s < 1.2
-    assert not _alive(pid) and not (tmp_path / "running").exists()
+    assert not alive(pid) and not (tmp_path / "running").exists()
     assert other.service.status().state is S.STANDBY
 
 
@@ -296,7 +295,7 @@ def test_promoter_killed_before_its_start_is_noted_starts_nothing(tmp_path: path
         gate = tmp_path / "instance" / "gate"
         pid = int(wait_until(lambda: gate.exists() and gate.read_text(), 5, "it waits at its gate"))
         other.process.kill()
-        wait_until(lambda: not _alive(pid), 5, "its start command is gone too")
+        wait_until(lambda: not alive(pid), 5, "its start command is gone too")
         assert not (tmp_path / "environ").exists()
     finally:
         other.end()

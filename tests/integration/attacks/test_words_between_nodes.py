@@ -53,7 +53,7 @@ class Line:
         return to.client.post(path, data=raw, headers=headers)
 
     def challenge(self, of: Site) -> str:
-        given = of.portal.runtime.new_challenge()
+        given = of.portal.runtime.snapshot(challenge=True).challenge
         assert given
         return given
 

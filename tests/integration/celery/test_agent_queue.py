@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import pathlib
+import pickle
 from typing import Any
 
 import pytest
@@ -53,7 +55,19 @@ def worker(node: NodeProcesses) -> NodeProcesses:
     return node
 
 
-def test_only_a_demote_gets_through_whatever_hangs_on_it(worker: NodeProcesses) -> None:
+def pickled(path: pathlib.Path) -> dict[str, Any]:
+    """A message whose mere reading would make a file, if anything but JSON were accepted."""
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return pathlib.Path.touch, (path,)
+
+    found = demote()
+    found["body"] = base64.b64encode(pickle.dumps(([], {"evil": Evil()}, {}))).decode()
+    return found | {"content-type": "application/x-python-serialize", "content-encoding": "binary"}
+
+
+def test_only_a_demote_gets_through_whatever_hangs_on_it(worker: NodeProcesses, tmp_path: pathlib.Path) -> None:
     node = worker
     count = 0
     for what in ("chain", "callbacks", "errbacks", "chord", "eta", "reply"):
@@ -68,9 +82,13 @@ def test_only_a_demote_gets_through_whatever_hangs_on_it(worker: NodeProcesses) 
         node.client.lpush(QUEUE, json.dumps(other))
     node.client.lpush(QUEUE, b"\x00\xff")
     wait_for("the refusals", lambda: node.client.hgetall("ft:refused") == {"unreadable": str(len(others) + 1)}, 20)
+    for queue in (QUEUE, "ft-switch"):  # Celery's own form with Python objects in it
+        node.client.lpush(queue, json.dumps(pickled(tmp_path / "done")))
+    wait_for("both taken from their queues", lambda: not any(map(node.client.llen, (QUEUE, "ft-switch"))), 20)
     node.client.lpush(QUEUE, json.dumps(demote()))
     wait_for("the next good one", lambda: len(node.calls("demote")) == count + 1, 10)
     assert not node.calls("run_order"), "nothing but demotions was done"
+    assert not (tmp_path / "done").exists(), "no object of a message is made"
     assert not [
         key for key in node.client.keys("*") if "celery-task-meta" in key
     ], "no result is kept for a stranger's id"

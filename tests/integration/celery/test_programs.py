@@ -99,10 +99,12 @@ class StuckStore:
     """A settings store over a database that is locked for as long as the test wants."""
 
     def __init__(self) -> None:
-        self.free = threading.Event()
+        self.free, self.asked = threading.Event(), threading.Event()
         self.free.set()
 
     def current(self) -> tuple[int, Settings]:
+        if not self.free.is_set():
+            self.asked.set()
         self.free.wait(10)
         return 1, Settings(interval_s=2.0)
 
@@ -121,10 +123,10 @@ def test_locked_database_does_not_delay_who_asks_for_the_settings() -> None:
     feed = SettingsFeed(store, reread_s=0.01)
     store.free.clear()
     feed.start()
-    time.sleep(0.05)
+    assert store.asked.wait(10), "its thread waits for the database"
     begun_s = time.monotonic()
     assert feed.settings().interval_s == 2.0 and feed.previous() is None
     feed.acknowledged(1)
-    assert time.monotonic() - begun_s < 0.05
+    assert time.monotonic() - begun_s < 2.0 and not store.free.is_set(), "the database keeps whoever asks it for 10 s"
     store.free.set()
     feed.stop()

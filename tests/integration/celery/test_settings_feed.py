@@ -11,6 +11,7 @@ import pytest
 from ftplugin.store.database import Database
 from ftplugin.store.settings_history import revision_of
 from ftplugin.store.settings_store import SettingsStore
+from tests.parts import eventually
 from workers.settings_feed import SettingsFeed
 
 PAIR = {"server1_address": "10.0.0.1", "server2_address": "10.0.0.2"}
@@ -26,13 +27,9 @@ def database(tmp_path: pathlib.Path):
 
 def both_have(database: Database, revision: int) -> tuple[float | None, str]:
     """(since when, which other server), as soon as it is known."""
-    end_s = time.monotonic() + LIMIT_S
-    while time.monotonic() < end_s:
-        found = revision_of(database, revision)
-        if found is not None and found.acknowledged:
-            return found.both_since_wall_s, found.both_server
-        time.sleep(0.02)
-    raise AssertionError(f"revision {revision} was not acknowledged within {LIMIT_S} s")
+    what = f"revision {revision} is acknowledged"
+    found = eventually(lambda: (row := revision_of(database, revision)) and row.acknowledged and row, LIMIT_S, what)
+    return found.both_since_wall_s, found.both_server
 
 
 def test_the_first_revision_is_acknowledged_by_the_thread_with_time_and_server(database: Database) -> None:

@@ -8,11 +8,9 @@ from typing import Iterator
 
 import pytest
 
-from demo.cluster import Cluster, ClusterConfig, free_config
+from demo.cluster import Cluster
 
-from .harness import Pair
-
-INTERVAL_S = 1.0  # T = t; with N = 3 the lease is 1.5 s: long enough for a machine that others use too
+from .harness import Pair, quick_config
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,21 +21,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """The cluster, with the call manager in dynamic mode: it grants a second owner silently, so that a double shows."""
+    """The cluster of all tests here."""
     folder = tmp_path_factory.mktemp("cluster")
-    config = ClusterConfig(
-        directory=folder,
-        interval_s=INTERVAL_S,
-        timeout_s=INTERVAL_S,
-        threshold=3,
-        cti_ports=3,
-        cti_scale=0.5,
-        mode="dynamic",
-        settings={"flap_budget": 100},
-        node_keys={"FT_METRICS_ALLOW": ["127.0.0.0/8"], "FT_LOG_JSON": str(folder / "both.jsonl")},
-    )
-    cluster = Cluster(free_config(config))
-    with cluster:
+    keys = {"FT_METRICS_ALLOW": ["127.0.0.0/8"], "FT_LOG_JSON": str(folder / "both.jsonl")}
+    with Cluster(quick_config(folder, node_keys=keys)) as cluster:
         pair = Pair(cluster)
         try:
             yield pair

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 import redis
 import requests
 
-from demo.cluster import Cluster, ProcessError
+from demo.cluster import Cluster, ClusterConfig, ProcessError, free_config
 from demo.oracle import Overlap, overlaps, read_history
 from demo.processes import session_members
 from ftplugin.core.records import RoleRecord
@@ -26,6 +26,8 @@ from ftplugin.core.timing import Timing, service_start_s, worst_failover_s
 from ftplugin.extension import Portal
 from ftplugin.status import new_order, status_of
 from ftplugin.store.runtime import connect
+from tests import parts
+from tests.parts import nothing_for
 
 ROOT = pathlib.Path(__file__).parents[3]
 SLACK_S = 8.0  # over the configured bound: the machine is shared and may be loaded
@@ -35,20 +37,15 @@ T = TypeVar("T")
 
 
 def eventually(condition: Callable[[], T | None], deadline_s: float, what: Callable[[], str] | str) -> T:
-    """The first true value of the condition; AssertionError with ``what`` after the deadline."""
-    end_s = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end_s:
-            raise AssertionError(f"not within {deadline_s:.1f} s: {what if isinstance(what, str) else what()}")
-        time.sleep(POLL_S)
+    """As ``tests.parts.eventually``, looking less often: a look is mostly a request to a node."""
+    return parts.eventually(condition, deadline_s, what, POLL_S)
 
 
-def nothing_for(seconds: float) -> None:
-    """A stretch in which nothing may happen; what may not is asserted after it. Its length follows from the timing."""
-    time.sleep(seconds)
+def quick_config(directory: pathlib.Path, **more: Any) -> ClusterConfig:
+    """T = t = 1 s, N = 3: a lease of 1.5 s is long enough for a machine that others use too. The call manager is in dynamic
+    mode: it grants a second owner silently, so that a double shows."""
+    small: dict[str, Any] = {"cti_ports": 3, "cti_scale": 0.5, "mode": "dynamic", "settings": {"flap_budget": 100}}
+    return free_config(ClusterConfig(directory=directory, interval_s=1.0, timeout_s=1.0, threshold=3, **small, **more))
 
 
 def boottime_s() -> float:

@@ -3,17 +3,15 @@ a promotion, which must be durable before it acts."""
 
 from __future__ import annotations
 
-import pathlib
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from demo.cluster import Cluster, ClusterConfig, free_config
+from demo.cluster import Cluster, ClusterConfig
 from tests.integration.database.servers import MariaDb, Postgres, Server
 
-from .conftest import INTERVAL_S
-from .harness import SETTLE_S, SLACK_S, Pair, eventually
+from .harness import SETTLE_S, SLACK_S, Pair, eventually, quick_config
 
 pytestmark = pytest.mark.full
 PAGE_S = 3.0
@@ -48,17 +46,8 @@ def databases() -> Iterator[dict[int, Server]]:
 
 @pytest.fixture(scope="module")
 def started(databases: dict[int, Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    config = ClusterConfig(
-        directory=pathlib.Path(tmp_path_factory.mktemp("servers")),
-        interval_s=INTERVAL_S,
-        timeout_s=INTERVAL_S,
-        threshold=3,
-        cti_ports=3,
-        cti_scale=0.5,
-        mode="dynamic",
-        settings={"flap_budget": 100},
-    )
-    with OnServers(free_config(config), {n: server.new_database() for n, server in databases.items()}) as cluster:
+    urls = {number: server.new_database() for number, server in databases.items()}
+    with OnServers(quick_config(tmp_path_factory.mktemp("servers")), urls) as cluster:
         pair = Pair(cluster)
         try:
             yield pair

@@ -9,7 +9,6 @@ import pathlib
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,16 +17,11 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from tests.parts import free_port
+
 START_LIMIT_S = 60.0  # the machine may be busy
 PR_SET_PDEATHSIG = 1
 USERS = ("postgres", "mysql", "nobody")  # neither server runs as root
-ADMIN_DRIVERS = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def program(name: str) -> str | None:

@@ -19,6 +19,7 @@ from sqlalchemy import create_engine, event
 from ftplugin.store.database import Database, DatabaseUnreachable
 from ftplugin.store.journal import SqlJournal
 from ftplugin.store.settings_store import SettingsStore
+from tests.parts import eventually, timed
 
 from .servers import MariaDb, Postgres, Server
 
@@ -26,23 +27,12 @@ PAIR = {"server1_address": "10.0.0.1", "server2_address": "10.0.0.2"}
 LIMIT_S = 1.0  # half of what a node has: so many tests wait for it
 CALL_S = LIMIT_S + 1.0  # the machine of the tests is busy
 AT_ONCE_S = 0.5
+SOON_S = 20.0  # after the fault, on a busy machine
 NewUrl = Callable[[str], str]
 
 
 def begin(journal: SqlJournal, switch_id: str, epoch: int) -> bool:
     return journal.begin(switch_id=switch_id, kind="promote", rule="F1", reason="r", epoch=epoch, actor="")
-
-
-def timed(action: Callable[[], Any]) -> tuple[Any, float]:
-    began_s = time.monotonic()
-    return action(), time.monotonic() - began_s
-
-
-def soon(condition: Callable[[], Any], limit_s: float = 20.0) -> None:
-    end_s = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end_s, f"not within {limit_s} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -69,7 +59,7 @@ def test_a_frozen_server_costs_one_wait_and_is_used_again_when_it_answers(server
         settings.save({"threshold": 6}, "ann")
     assert settings.current()[1].server1_address == "10.0.0.1"
     server.thaw()
-    soon(lambda: begin(journal, "3", 8))
+    eventually(lambda: begin(journal, "3", 8), SOON_S, "the journal is written again")
     # what was asked before was given up with its connection: its late answer is not taken for that of a later question
     assert journal.epoch() == 8 and [row["switch_id"] for row in journal.recent(9)] == ["3", "1"]
     assert journal.manual_hold() is False and settings.save({"threshold": 6}, "ann") == 2
@@ -84,7 +74,7 @@ def test_a_start_while_the_server_is_frozen_is_told_in_time(server: Server, empt
         database.prepare(limit_s=0.0)
     assert time.monotonic() - began_s < CALL_S and "secret" not in str(told.value)
     server.thaw()
-    soon(lambda: database.record_event("here", {}))
+    eventually(lambda: database.record_event("here", {}), SOON_S, "an event is written again")
     database.close()
 
 
@@ -278,7 +268,7 @@ def test_a_server_whose_disk_is_full_refuses_in_time_and_is_read_on(server: Serv
     fill_up(database)
     assert journal.epoch() == 4 and journal.find("1")["epoch"] == 4
     filling.unlink()
-    soon(lambda: database.record_event("room", {"text": "x" * 4_000}))
+    eventually(lambda: database.record_event("room", {"text": "x" * 4_000}), SOON_S, "there is room again")
     assert begin(journal, "3", 8)
     database.close()
     server.execute(f"DROP DATABASE {url.rpartition('/')[2]}")

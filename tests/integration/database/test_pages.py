@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from ftplugin.core.terms import Role
 from tests.integration.web.conftest import MakeSite, Site, make_site, redis_process
 from tests.integration.web.test_admin import form_of
+from tests.parts import eventually, timed
 
 from .servers import Server
 
@@ -27,11 +27,6 @@ def site(server: Server, emptied: Callable[[str, int], str], make_site: MakeSite
     found.agent()
     found.role(Role.ACTIVE)
     return found
-
-
-def timed(action: Callable[[], Any]) -> tuple[Any, float]:
-    began_s = time.monotonic()
-    return action(), time.monotonic() - began_s
 
 
 def test_pages_end_in_time_and_what_was_typed_is_kept(server: Server, site: Site) -> None:
@@ -55,10 +50,7 @@ def test_pages_end_in_time_and_what_was_typed_is_kept(server: Server, site: Site
     kept = form_of(answer.text)
     assert (kept["threshold"], kept["vip_address"]) == ("7", "10.0.0.77")
     server.thaw()
-    end_s = time.monotonic() + 20
-    while client.post(SETTINGS, data=kept).status_code != 302:
-        assert time.monotonic() < end_s, "still not saved"
-        time.sleep(0.05)
+    eventually(lambda: client.post(SETTINGS, data=kept).status_code == 302, 20, "it is saved", 0.05)
     assert site.portal.settings.current()[1].threshold == 7
     assert site.portal.settings.current()[0] == 2  # once
 
@@ -74,9 +66,6 @@ def test_a_portal_starts_while_its_database_is_frozen_and_works_when_it_answers(
     answer, took_s = timed(lambda: site.client.get(STATUS))
     assert answer.status_code == 200 and took_s < PAGE_S + BUSY_S
     server.thaw()
-    end_s = time.monotonic() + 20
-    while site.portal.settings.error or site.portal.settings.current() is None:
-        assert time.monotonic() < end_s, site.portal.settings.error
-        time.sleep(0.05)
-        site.portal.settings.current()
+    store = site.portal.settings
+    eventually(lambda: store.current() and not store.error, 20, lambda: store.error, 0.05)
     assert site.configure() == 1

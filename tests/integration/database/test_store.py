@@ -219,6 +219,8 @@ def test_only_automatic_done_promotions_in_the_window_count(database: Database) 
         ("b", {"actor": "ann"}, "done"),
         ("c", {}, "failed"),
         ("d", {"kind": "demote"}, "done"),
+        ("e", {"rule": "C2"}, "done"),  # a start is no flapping
+        ("f", {"rule": "C3"}, "done"),
     ):
         begin(journal, name, **changes)
         journal.end(name, outcome, Role.ACTIVE, "")

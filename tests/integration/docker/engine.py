@@ -14,10 +14,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from typing import Any, Callable, Mapping
 
 import yaml
+
+from tests.parts import eventually
 
 ROOT = pathlib.Path(__file__).parents[3]
 DOCKER = ROOT / "docker"
@@ -50,11 +51,7 @@ def user_id() -> str:
 
 
 def wait_for(what: str, condition: Callable[[], Any], limit_s: float) -> Any:
-    end_s = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < end_s, f"not within {limit_s:g} s: {what}"
-        time.sleep(0.2)
-    return value
+    return eventually(condition, limit_s, what, 0.2)
 
 
 def environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ from ftplugin.config import ConfigError, NodeConfig
 from ftplugin.core.settings import Settings
 from ftplugin.core.terms import ProbeCause, ServiceState
 from tests.integration.web.conftest import free_port
+from tests.parts import eventually
 from workers.background import Periodic
 from workers.health import Health
 
@@ -69,10 +70,7 @@ class Agent:
         return now_s
 
     def wait_checked_since(self, moment_s: float) -> None:
-        end_s = time.monotonic() + DEADLINE_S
-        while self.checked_s() < moment_s:
-            assert time.monotonic() < end_s, self.runtime.health
-            time.sleep(0.01)
+        eventually(lambda: self.checked_s() >= moment_s, DEADLINE_S, lambda: self.runtime.health)
 
 
 @pytest.fixture

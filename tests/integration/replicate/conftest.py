@@ -38,6 +38,7 @@ from ftplugin.replicate.ledger import Ledger, root_of
 from ftplugin.replicate.pull import Progress, Puller
 from ftplugin.replicate.scan import Scan, scan
 from ftplugin.replicate.wire import ContentPeer
+from tests.parts import eventually
 
 from ..web.conftest import RedisProcess, Site, free_port
 
@@ -158,10 +159,7 @@ class Couple:
 
 
 def wait_until(true: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> None:
-    end_s = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end_s, f"not within {limit_s} s: {what}"
-        time.sleep(0.05)
+    eventually(true, limit_s, what, 0.05)
 
 
 def register(mounted: FaultTolerance, node_engine: Engine, folder: pathlib.Path) -> None:

@@ -94,7 +94,7 @@ def a_conflict(couple: Couple) -> None:
     couple.settle(active=True)
     rename(couple.one, 1, "by ann <b>")
     couple.one.scan()
-    time.sleep(0.01)
+    time.sleep(0.01)  # the later edit, by the wall clock
     rename(couple.two, 1, "by bob")
     couple.settle()
     for node in couple:

@@ -11,6 +11,7 @@ import pytest
 
 from ftplugin.core.terms import ServiceState as S
 from ftplugin.core.view import ServiceReading
+from tests.parts import alive  # noqa: F401 - the tests beside this file take it from here
 from workers.adapters.services import build
 
 from ..adapters.conftest import make_redis, redis_process, wait_until
@@ -119,18 +120,8 @@ def becomes(service: Any, state: S, limit_s: float = 10.0) -> ServiceReading:
         seen.append(service.status())
         return seen[-1].state is state
 
-    try:
-        wait_until(there, limit_s)
-    except AssertionError:
-        raise AssertionError(f"not {state} within {limit_s} s but {seen[-1]}") from None
+    wait_until(there, limit_s, lambda: f"{state}; it is {seen[-1]}")
     return seen[-1]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "Z" not in pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
 
 
 def script(path: pathlib.Path, text: str) -> pathlib.Path:

@@ -87,6 +87,15 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     def bare() -> str:
         return "well"
 
+    _add_bodies(app, ft)
+    _add_marked_in_other_ways(app, ft)
+    ft.init_app(app)
+    return app
+
+
+def _add_bodies(app: Flask, ft: FaultTolerance) -> None:
+    """Views with long answers and questions."""
+
     @app.get("/stream/<int:pieces>")
     @ft.active_only
     def stream(pieces: int) -> Response:
@@ -117,6 +126,11 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     def quick() -> str:
         return str(len(request.get_data()))
 
+
+def _add_marked_in_other_ways(app: Flask, ft: FaultTolerance) -> None:
+    """Behind decorators, classes and blueprints, and those that are not passed on but redirected."""
+    me = app.config["FT_OWN_ADDRESS"]
+
     @app.route("/hidden", methods=["GET", "POST"])
     @_hiding(reads_body=False)
     @ft.active_only
@@ -141,8 +155,6 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     ft.active_only(phones, by="phone")
     app.register_blueprint(away)
     app.register_blueprint(phones)
-    ft.init_app(app)
-    return app
 
 
 class Shown(MethodView):

@@ -15,6 +15,7 @@ import pytest
 from ftplugin.config import NodeConfig
 from ftplugin.core.terms import Role
 from ftplugin.report import Report
+from tests.parts import eventually
 
 from ..web.conftest import RedisProcess, free_port
 from .conftest import serve
@@ -72,7 +73,7 @@ class Upstream:
         for sock in list(self.socks):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        wait_for(lambda: not self.socks)
+        eventually(lambda: not self.socks, LATE_S)
 
 
 class Scene:
@@ -112,13 +113,6 @@ def scene(scene_of_module: Scene) -> Scene:
     scene_of_module.upstream.hang_up()
     scene_of_module.upstream.heads.clear()
     return scene_of_module
-
-
-def wait_for(condition: Callable[[], Any], limit_s: float = LATE_S) -> None:
-    end_s = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.02)
 
 
 def drip(data: bytes, gap_s: float) -> Answer:
@@ -183,7 +177,7 @@ def test_an_answer_that_does_not_begin_in_time_is_504(scene: Scene, head: Answer
 def test_a_server_that_dies_in_its_answer_cuts_the_clients_too(scene: Scene, answer: bytes) -> None:
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         scene.asked(answer)
-    wait_for(lambda: "standby request, cut: answer of server1" in scene.log())
+    eventually(lambda: "standby request, cut: answer of server1" in scene.log(), LATE_S)
 
 
 @pytest.mark.parametrize(
@@ -215,13 +209,13 @@ def test_an_endless_answer_is_cut_at_its_limit(scene: Scene) -> None:
 
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         scene.asked(endless)
-    wait_for(lambda: scene.upstream.open == 0)
+    eventually(lambda: scene.upstream.open == 0, LATE_S)
 
 
 def test_a_server_that_closes_without_an_answer_is_503(scene: Scene) -> None:
     reply = scene.asked(b"")
     assert reply.status == 503 and "cannot be reached" in reply.text and reply.headers["Retry-After"] == "30"
-    wait_for(lambda: "standby request, closed: GET /quick: server1: connection closed" in scene.log())
+    eventually(lambda: "standby request, closed: GET /quick: server1: connection closed" in scene.log(), LATE_S)
 
 
 def test_a_body_that_is_too_large_is_not_sent(scene: Scene) -> None:
@@ -264,8 +258,8 @@ def test_a_client_that_goes_away_ends_the_exchange(scene: Scene) -> None:
     with socket.create_connection((host, int(port)), 10) as client:
         client.sendall(f"GET /stream/1 HTTP/1.1\r\nHost: {scene.address}\r\n\r\n".encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
-        wait_for(lambda: scene.upstream.open == 1)
-    wait_for(lambda: scene.upstream.open == 0)
+        eventually(lambda: scene.upstream.open == 1, LATE_S)
+    eventually(lambda: scene.upstream.open == 0, LATE_S)
 
 
 def test_the_monitor_answers_while_every_turn_is_taken(scene: Scene) -> None:
@@ -276,7 +270,7 @@ def test_the_monitor_answers_while_every_turn_is_taken(scene: Scene) -> None:
     waiting = [threading.Thread(target=lambda: replies.append(ask(scene.address, "/echo").status)) for _ in range(4)]
     for thread in waiting:
         thread.start()
-    wait_for(lambda: len(scene.upstream.heads) == 4)
+    eventually(lambda: len(scene.upstream.heads) == 4, LATE_S)
     fifth = ask(scene.address, "/echo")
     assert fifth.status == 503 and "as many requests to the active one as it may" in fifth.text
     assert ask(scene.address, "/ft/monitor?mod=FT").text == "STANDBY"

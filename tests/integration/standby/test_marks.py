@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from flask import Flask
 
 from ftplugin import FaultTolerance
 from ftplugin.standby import Limits
+from tests.parts import eventually
 
 from .conftest import Portals
 from .pair import Pair, ask
@@ -72,9 +72,6 @@ def test_a_marked_view_in_a_portal_without_the_plugin_does_not_run() -> None:
 def test_urls_for_phones_follow_the_setting(pair: Pair, portals: Portals, settings: dict[str, Any], url: str) -> None:
     pair.pen2.settings(pair.one, pair.two, **(WITHOUT_VIP | settings))
     portal, wanted = portals.apps[1].extensions["ftplugin"], url.format(own=pair.two)
-    end_s = time.monotonic() + 10
-    while portal.external_url("/phone?a=1") != wanted and time.monotonic() < end_s:
-        portal.settings.current()
-        time.sleep(0.05)
+    eventually(lambda: portal.settings.current() and portal.external_url("/phone?a=1") == wanted, 10, url)
     assert portal.external_url("/phone?a=1") == portal.external_url("phone?a=1") == wanted
     assert portal.external_url("//evil.example/x") == wanted.partition("/phone")[0] + "/evil.example/x"

@@ -12,13 +12,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from typing import Any, Callable, Iterator
 
 import pytest
 
 from demo.cluster import Cluster, ClusterConfig, free_config
 from demo.layout import toml
+from tests.parts import eventually
 
 from ..services.real_systemd import RealSystemd, started
 from .installed import ROOT, install
@@ -34,11 +34,7 @@ NOT_HERE += ("ProtectHome=", "ProtectKernelTunables=", "ProtectKernelLogs=")
 
 
 def wait_for(what: str, condition: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
-    end_s = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < end_s, f"not within {limit_s:g} s: {what}"
-        time.sleep(0.05)
-    return value
+    return eventually(condition, limit_s, what, 0.05)
 
 
 class Pair:

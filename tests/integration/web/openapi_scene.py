@@ -149,7 +149,7 @@ class Scene:
         return {protocol.ASK_HEADER: protocol.make_ask([KEY], PEER, nonce), "Accept-Encoding": "identity"}
 
     def challenge(self) -> str:
-        given = self.site.portal.runtime.new_challenge()
+        given = self.site.portal.runtime.snapshot(challenge=True).challenge
         assert given
         return given
 

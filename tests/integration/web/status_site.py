@@ -70,7 +70,8 @@ def peer_status(site: Site, *, age_s: float = 0.0, problem: str = "", **changes:
     """The other server's own word, made as it makes it (from the same documents)."""
     clock = site.portal.clock
     status = short_status(site.portal) | changes
-    document = {"at_s": clock.now_s() - age_s, "boot_id": clock.boot_id, "status": status, "problem": problem}
+    asked = {"asked_s": clock.now_s(), "problem": problem}
+    document = {"at_s": clock.now_s() - age_s, "boot_id": clock.boot_id, "status": status, **asked}
     assert site.portal.runtime.publish("peer_status", document)
 
 

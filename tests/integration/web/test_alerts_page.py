@@ -17,6 +17,7 @@ from ftplugin.alerts import page
 from ftplugin.config import ConfigError, NodeConfig
 from ftplugin.licence.keep import ALARM
 from ftplugin.logs.secrets_out import Cleaner, shown_config
+from ftplugin.web.page import clock
 
 from .conftest import KEY, MakeSite, Site
 
@@ -152,13 +153,14 @@ def test_command_line_without_targets_or_agent_says_so(site: Site) -> None:
 
 
 def test_show_lists_what_the_page_shows(site: Site) -> None:
-    told(site, open=[{"title": "Clocks differ", "text": "40 s"}], waiting=[{**ROW, "tries": 3, "detail": "refused"}])
+    begun = {"title": "Clocks differ", "text": "40 s", "begun_wall_s": 1_800_000_000.0}
+    told(site, open=[begun], waiting=[{**ROW, "tries": 3, "detail": "refused"}])
     result = site.app.test_cli_runner().invoke(args=["ft", "alerts", "show"])
     assert result.exit_code == 0
     assert result.output.splitlines() == [
         "target 1 slack",
         "target 2 snmp 10.0.0.9",
-        "lasts: Clocks differ: 40 s",
+        f"lasts since {clock(1_800_000_000.0)}: Clocks differ: 40 s",
         "waits for 1 slack: server2 does not answer (3 tries: refused)",
     ]
 

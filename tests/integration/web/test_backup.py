@@ -198,6 +198,8 @@ def test_uninstall_shows_first_and_removes_what_is_its_own(full: Site) -> None:
 
 
 def test_uninstall_leaves_no_table_and_no_folder_and_can_be_run_again(site: Site) -> None:
+    for name in ("replicate.lock", "licence_alarm"):
+        (site.portal.config.instance_dir / name).write_text("")
     assert run(site, "uninstall", "--yes", "--with-logs").exit_code == 0
     assert not site.portal.config.instance_dir.exists()
     assert run(site, "uninstall", "--yes").exit_code == 0

@@ -11,16 +11,10 @@ import pytest
 
 from ftplugin.history.records import HISTORY_EVENTS
 from ftplugin.store.events import EventStore
+from tests.parts import eventually
 from workers.node_log import NodeLog
 
 from .conftest import Site
-
-
-def eventually(condition: Any, deadline_s: float = 5.0) -> None:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

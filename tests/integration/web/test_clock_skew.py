@@ -15,12 +15,12 @@ from ftplugin.core.decision import decide
 from ftplugin.core.terms import Role
 from ftplugin.store.events import EventStore
 from tests.core.ticks import S1, A, S, Ticks
+from tests.parts import eventually
 from workers.chronicle import Chronicle
 from workers.node_log import NodeLog
 
 from .conftest import Site
 from .status_site import view_of
-from .test_chronicle import eventually
 
 AHEAD, BEHIND = "ahead of this one", "behind this one"
 

@@ -7,12 +7,12 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from ftplugin.local_programs import running
+from tests.parts import eventually
 
 from .conftest import KEY
 from .test_keys import Both, both as both_servers  # noqa: F401
@@ -27,10 +27,7 @@ def worker(**environment: str) -> Iterator[int]:
     command = [sys.executable, "-c", "import time; time.sleep(120)", "workers", "tick"]
     process = subprocess.Popen(command, env={**inherited, **environment})
     try:
-        end_s = time.monotonic() + LIMIT_S
-        while process.pid not in {program.pid for program in running()}:  # until it has become that program
-            assert time.monotonic() < end_s
-            time.sleep(0.02)
+        eventually(lambda: process.pid in {p.pid for p in running()}, LIMIT_S, "it has become that program")
         yield process.pid
     finally:
         process.kill()

@@ -31,15 +31,18 @@ def with_layout(app: Flask, text: str = LAYOUT, **more: str) -> Flask:
 def test_the_pages_stand_inside_the_portals_layout(make_app: Any) -> None:
     app = with_layout(make_app())
     FaultTolerance(app, authorize=everybody, layout="amt/base.html")
+    shown = set()
     for path in pages(app):
         page = app.test_client().get(path)
         if page.status_code != 200 or "<html" not in page.text:
             continue
+        shown.add(path)
         assert page.text.count("<html") == page.text.count("<main") == page.text.count("</html>") == 1, path
         assert " - Amt</title>" in page.text and "<title> -" not in page.text
         assert 'href="/amt.css"' in page.text and 'name="amt"' in page.text and "ft.css" in page.text
         assert '<nav><a href="/">[Home]</a> deutsch</nav>' in page.text, "the layout sees its own names, not ours"
         assert 'aria-label="Hot Standby"' in page.text and 'lang="de"' in page.text
+    assert {ADMIN + name for name in ("", "switching", "settings", "log", "rules", "licence")} <= shown, shown
 
 
 def test_messages_are_shown_once_and_those_of_the_portal_too(make_app: Any) -> None:

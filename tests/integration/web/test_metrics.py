@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -318,3 +319,22 @@ def test_a_scrape_costs_no_more_than_the_status_page(watched: Site) -> None:
     ratio = statistics.median(m for m, _ in both) / statistics.median(p for _, p in both)
     print(f"a scrape costs {ratio:.2f} of the status page's time")
     assert ratio < 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "works"),
+    [
+        ({"things": {"users": {"behind": 3}}}, 1),
+        ({"things": {"users": {}}, "error": "server1 cannot be asked"}, 0),
+        ({"things": {"users": {}, "files": {"error": "the disk is full"}}}, 0),
+        ({"things": {"users": {"gone": 40}}}, 0),
+        ({"things": {"users": {}}, "at_s": 0.0}, 0),  # its thread is silent
+        ({"things": {"odd": 5, "users": {"behind": "many"}}}, 1),
+        ({}, None),
+    ],
+)
+def test_replication_that_stands_still_is_told(watched: Site, content: dict[str, Any], works: int | None) -> None:
+    clock = watched.portal.clock
+    document = {"boot_id": clock.boot_id, "at_s": clock.now_s(), **content}
+    assert watched.portal.runtime.publish("content", document)
+    assert scrape(watched)("ft_replication_ok") == works

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -18,6 +18,7 @@ from ftplugin.core.terms import Designation, VipDestination
 from ftplugin.status.beats import packed, strip, unpacked
 from ftplugin.status.short import KIND
 from tests.core.ticks import S2, A, S, Ticks
+from tests.parts import eventually
 from tests.sim.run import Result, build, finish, settings_of
 from workers.adapters.peer_http import PeerHttp
 from workers.background import Periodic
@@ -27,6 +28,9 @@ from workers.ports import Reply
 
 from .conftest import KEY, Site
 from .status_site import decided, heartbeats
+from .test_with_peer_adapter import peer
+
+__all__ = ["peer"]  # the fixture
 
 HURRIED = Settings(interval_s=1.0, timeout_s=1.0)
 
@@ -134,9 +138,7 @@ def test_a_periodic_thread_that_is_woken_turns_at_once_and_then_keeps_its_period
     thread.start()
     try:
         for wanted in (1, 2, 3):
-            end_s = time.monotonic() + 5
-            while len(turns) < wanted and time.monotonic() < end_s:
-                time.sleep(0.005)
+            eventually(lambda: len(turns) >= wanted, 5, lambda: turns, 0.005)
             assert len(turns) == wanted
             thread.wake()
     finally:
@@ -146,22 +148,6 @@ def test_a_periodic_thread_that_is_woken_turns_at_once_and_then_keeps_its_period
 
 
 # --- with the real adapter and the real node API --------------------------------------------------------------------
-
-
-@pytest.fixture
-def peer(served: tuple[Site, str, int]) -> Iterator[tuple[Site, PeerHttp]]:
-    site, host, port = served
-    adapter = PeerHttp(
-        keys=[KEY],
-        designation=lambda: Designation.SERVER2,
-        peer_url=lambda: f"http://{host}:{port}",
-        own_url=lambda: "",
-        settings=Settings,
-        url_prefix="/ft",
-        clock=SystemClock(),
-    )
-    yield site, adapter
-    adapter.close()
 
 
 def test_the_peer_s_own_word_travels_signed(peer: tuple[Site, PeerHttp]) -> None:

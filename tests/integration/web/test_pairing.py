@@ -16,6 +16,7 @@ from ftplugin.pairing import exchange
 from ftplugin.pairing.command import tell
 from ftplugin.pairing.keyring import REREAD_S
 from ftplugin.pairing.session import Session, Sessions
+from tests.parts import eventually
 
 from .conftest import KEY
 from .pairing_site import Two, listening, two_servers  # noqa: F401
@@ -196,10 +197,7 @@ def test_the_one_who_waits_is_told_and_may_end_it(two: Two) -> None:
     results: list[Any] = []
     waiting = threading.Thread(target=lambda: results.append(two.run(two.first, "pair")))
     waiting.start()
-    end_s = time.monotonic() + LIMIT_S
-    while not (found := sessions.read()) or found.state != "waiting":
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
+    found = eventually(lambda: (one := sessions.read()) and one.state == "waiting" and one, LIMIT_S, "it waits")
     assert isinstance(found, Session)
     sessions.close(found.session, "ended by a test")
     waiting.join(LIMIT_S)

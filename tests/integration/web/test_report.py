@@ -5,8 +5,11 @@ from __future__ import annotations
 import pathlib
 import threading
 
+from ftplugin.config import NodeConfig
 from ftplugin.report import Report
 from ftplugin.structured import sinks
+
+from .conftest import KEY
 
 
 def test_lines_of_many_writers_never_mix(tmp_path: pathlib.Path) -> None:
@@ -32,7 +35,8 @@ def test_old_days_are_removed_and_other_files_not(tmp_path: pathlib.Path) -> Non
     for day in ("200101", "200102", "200103"):
         (folder / f"FT_REPORT_{day}.txt").write_text("x")
     (folder / "other.txt").write_text("x")
-    Report(tmp_path, days=2).line("agent", "now")
+    config = NodeConfig.of({"FT_SECRET_KEYS": [KEY], "FT_INSTANCE_DIR": str(tmp_path), "FT_LOG_DAYS": 2})
+    Report.of(config, "tick").line("agent", "now")
     assert len(Report(tmp_path).days()) == 2 and (folder / "other.txt").exists()
 
 

@@ -17,6 +17,7 @@ from ftplugin.core.view import ServiceReading
 from ftplugin.history.records import MEASURED
 from ftplugin.status import status_of
 from ftplugin.store.events import EventStore
+from tests.parts import eventually
 from workers.adapters.services import ServiceError, build
 from workers.node_log import NodeLog
 from workers.ownership import OwnershipAlarm, services_document
@@ -24,7 +25,7 @@ from workers.ownership import OwnershipAlarm, services_document
 from .conftest import MakeSite, Site
 from .status_site import peer_status, view_of
 from .test_admin import Browser, server
-from .test_chronicle import eventually, kept
+from .test_chronicle import kept
 from .test_status_page import text_of
 
 CTI = {

@@ -25,6 +25,7 @@ from ftplugin.report import Report, bound
 from ftplugin.structured import sinks
 from ftplugin.structured.lines import Mirror
 from tests.sim import ports as sim_ports
+from tests.parts import eventually
 from tests.sim.run import Result, build, finish, settings_of
 
 from .conftest import KEY, OWN, MakeSite
@@ -51,10 +52,7 @@ def day_file(folder: pathlib.Path) -> str:
 
 
 def until(condition: Any, what: str) -> None:
-    end_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end_s, what
-        time.sleep(0.02)
+    eventually(condition, LIMIT_S, what)
 
 
 @pytest.fixture(autouse=True)

@@ -1,24 +1,18 @@
-"""Switchover and forced takeover on the page: checks, order, live steps, the end in plain words (M1, M2)."""
+"""Switchover on the page: the order, live steps, the end in plain words (M1)."""
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 import time
 from typing import Any
 
 import pytest
 
-from ftplugin import FaultTolerance
 from ftplugin.core.records import StepResult
 from ftplugin.core.terms import Phase, Role
-from ftplugin.prechecks import Blocked
 
-from .conftest import MakeSite, Site
-from .status_site import peer_status
+from .conftest import Site
 from .test_admin import ADMIN, EVIL, Browser, browser
-from .test_maintenance import order_bodies
 
 __all__ = ["browser"]  # the fixture of the page's tests
 TARGET = ADMIN + "switch?target=server2"
@@ -58,8 +52,7 @@ def test_no_reason_no_switch(browser: Browser) -> None:
 def test_mode_off_still_takes_an_administrator_s_order(browser: Browser) -> None:
     browser.site.role(Role.ACTIVE)
     browser.site.configure(enabled=False)
-    time.sleep(0.25)
-    browser.page()
+    assert "Hot Standby mode is off" in browser.page()
     assert order(browser).status_code == 302
     assert browser.site.orders() == 1
 
@@ -93,148 +86,6 @@ def test_hold_is_released_and_freeze_acknowledged(browser: Browser) -> None:
     site.agent(frozen=False)  # as the agent says at its next tick
     page = browser.page()
     assert "Release the hold" not in page and "Acknowledge</button>" not in page
-
-
-# --- checks before the order ---------------------------------------------------------------------------------------
-
-
-def check(page: str, name: str) -> str:
-    """The line of one check as text."""
-    row = re.search(rf"<tr id=\"ft-check-\d+\"><th scope=\"row\">{re.escape(name)}</th>(.*?)</tr>", page, re.S)
-    assert row is not None, page
-    return " ".join(re.sub(r"<[^>]+>", " ", row[1]).split())
-
-
-def seen(site: Site, **changes: Any) -> None:
-    """The agent's last view with other facts of the peer's signed state."""
-    view = site.portal.runtime.fetch("view") or {}
-    view["peer"]["state"] |= changes
-    assert site.portal.runtime.publish("view", view)
-
-
-def test_every_check_is_listed_and_a_healthy_pair_has_no_warning(browser: Browser) -> None:
-    browser.site.role(Role.ACTIVE)
-    page = browser.page(TARGET)
-    for name in ("order", "heard", "drained", "switch", "settings", "services", "lan", "time"):
-        assert check(page, name).startswith("ok"), check(page, name)
-    assert "server1 is active" in check(page, "order") and "Expected time without service" in check(page, "time")
-    assert "Switch now" in page
-
-
-@pytest.mark.parametrize(
-    ("change", "name", "said"),
-    [
-        ({"eligible": False}, "drained", "Server #2 is drained. End its drain"),
-        ({"healthy": False}, "heard", "Server #2 says that its own monitor is not OK"),
-    ],
-)
-def test_what_blocks_hides_the_button_and_refuses_the_order(
-    browser: Browser, change: dict[str, Any], name: str, said: str
-) -> None:
-    browser.site.role(Role.ACTIVE)
-    token = browser.token(TARGET)
-    seen(browser.site, **change)
-    page = browser.page(TARGET)
-    assert check(page, name).startswith(f"blocks {said}") and "Switch now" not in page
-    data = {"csrf_token": token, "target": "server2", "expected_active": "server1", "reason": "kept words"}
-    answer = browser.client.post(ADMIN + "switch", data=data)
-    assert answer.status_code == 409 and browser.site.orders() == 0
-    assert "kept words" in answer.text, "what was typed is kept"
-
-
-def test_a_target_that_is_not_heard_blocks(browser: Browser) -> None:
-    browser.site.role(Role.ACTIVE)
-    browser.site.peer(cause="connection error")
-    page = browser.page(TARGET)
-    assert check(page, "heard").startswith("blocks Server #2 does not answer well: connection error")
-
-
-def test_a_standby_server_that_cannot_ask_the_dead_active_one_is_told_of_f1_and_force(browser: Browser) -> None:
-    browser.site.role(Role.STANDBY)
-    browser.site.peer(cause="connection error")
-    page = browser.page(ADMIN + "switch?target=server1")
-    assert "rule F1 takes over" in check(page, "heard") and 'href="/ft/admin/force"' in page
-
-
-def test_settings_that_differ_and_a_pause_warn_but_do_not_block(browser: Browser) -> None:
-    site = browser.site
-    site.role(Role.ACTIVE)
-    seen(site, settings_revision=7)
-    site.portal.pause("ann", "new rack", None)
-    page = browser.page(TARGET)
-    assert check(page, "settings").startswith("warning The settings differ: revision 7 on Server #2, 1 on the other")
-    assert check(page, "pause").startswith("warning Paused by ann: new rack")
-    assert order(browser).status_code == 302 and site.orders() == 1
-
-
-def test_a_running_switch_blocks(browser: Browser) -> None:
-    browser.site.role(Role.ACTIVE)
-    publish_switch(browser.site, outcome="running", step="fence")
-    assert check(browser.page(TARGET), "switch").startswith("blocks A switch is running (M1, step fence)")
-
-
-def test_the_others_switch_blocks_while_its_word_is_young_and_not_for_ever(browser: Browser) -> None:
-    """The other server is asked for its word only while somebody looks: the last one may be from yesterday."""
-    browser.site.role(Role.ACTIVE)
-    told = {"rule": "M1", "kind": "switchover", "step": "service cti", "elapsed_s": 1.0}
-    peer_status(browser.site, switch=told)
-    assert check(browser.page(TARGET), "switch").startswith("blocks A switch is running (M1, step service cti)")
-    peer_status(browser.site, switch=told, age_s=60.0)
-    assert check(browser.page(TARGET), "switch").startswith("ok No switch is running")
-
-
-@pytest.fixture
-def hooked(make_site: MakeSite) -> Browser:
-    """A portal whose FaultTolerance object is at hand."""
-    site = make_site()
-    site.configure()
-    site.agent()
-    site.peer()
-    site.role(Role.ACTIVE)
-    return Browser(site)
-
-
-def test_the_portal_s_own_checks_warn_block_and_may_break(hooked: Browser) -> None:
-    ft: FaultTolerance = hooked.site.fault_tolerance
-    asked: list[tuple[str, str]] = []
-
-    @ft.precheck("calls")
-    def calls(target: str, status: dict[str, Any]) -> str | None:
-        asked.append((target, status["active"]))
-        return f"12 calls in progress {EVIL}"
-
-    @ft.precheck("sick")
-    def sick(target: str, status: dict[str, Any]) -> str | None:
-        raise KeyError("no such table")
-
-    ft.precheck("fine")(lambda target, status: None)
-    page = hooked.page(TARGET)
-    assert asked == [("server2", "server1")]
-    assert check(page, "calls").startswith("warning 12 calls in progress") and EVIL not in page
-    assert "warning check &#39;sick&#39; failed: KeyError" in check(page, "sick")
-    assert check(page, "fine") == "ok" and "Switch now" in page
-    ft.precheck("backup")(lambda target, status: Blocked("the backup runs until 4"))
-    assert check(hooked.page(TARGET), "backup") == "blocks the backup runs until 4"
-    assert order(hooked).status_code == 409 and hooked.site.orders() == 0
-    with pytest.raises(ValueError, match="'calls' is empty or taken"):
-        ft.precheck("calls")(lambda target, status: None)
-
-
-def test_a_check_that_hangs_is_a_warning_after_two_seconds_and_is_not_asked_again(hooked: Browser) -> None:
-    release, begun = threading.Event(), []
-
-    def hang(target: str, status: dict[str, Any]) -> None:
-        begun.append(1)
-        release.wait(30)
-
-    hooked.site.fault_tolerance.precheck("calls")(hang)
-    began_s = time.monotonic()
-    assert "no answer within 2 s" in check(hooked.page(TARGET), "calls")
-    assert 1.9 < time.monotonic() - began_s < 4
-    began_s = time.monotonic()
-    assert "it still hangs" in check(hooked.page(TARGET), "calls")
-    assert time.monotonic() - began_s < 1.5 and begun == [1]
-    release.set()
 
 
 # --- one switch, followed ------------------------------------------------------------------------------------------
@@ -400,161 +251,9 @@ def test_an_unknown_number_is_404(browser: Browser, switch_id: str) -> None:
 # --- forced takeover -----------------------------------------------------------------------------------------------
 
 
-def force(browser: Browser, typed: str = "server1", reason: str = "rack is dead", **more: str) -> Any:
-    data = {"csrf_token": browser.token(ADMIN + "force"), "typed": typed, "reason": reason}
-    return browser.client.post(ADMIN + "force", data=data | more)
-
-
-@pytest.fixture
-def alone(browser: Browser) -> Browser:
-    """This server is standby, paused, and the other one silent."""
-    browser.site.role(Role.STANDBY)
-    browser.site.peer(cause="timeout")
-    refused = [
-        {"veto": "paused", "sentence": "paused by ann: rack"},
-        {"veto": "drained", "sentence": "drained, it says"},
-    ]
-    decision = {"rule": "F1", "sentence": "F1 held back: the peer is silent; paused by ann: rack", "refused": refused}
-    browser.site.portal.runtime.publish("decision", decision)
-    return browser
-
-
-def test_the_page_says_the_risk_and_which_vetoes_are_passed_over(alone: Browser) -> None:
-    page = alone.page(ADMIN + "force")
-    assert "both become active" in page and "F1 held back" in page
-    rows = re.findall(r"<tr><th scope=\"row\">([^<]*)</th><td[^>]*><span[^>]*>([^<]*)</span>", page)
-    assert rows == [("paused by ann: rack", "passed over"), ("drained, it says", "still holds")]
-    assert "ft-danger" in page and "I have checked it" in page
-
-
-def test_with_a_witness_there_is_no_word_that_waives_the_wait(alone: Browser) -> None:
-    alone.site.configure(witness="127.0.0.13:6379")
-    page = alone.page(ADMIN + "force")
-    assert "two of the three votes" in page and "I have checked it" not in page
-
-
-def test_a_forced_takeover_needs_the_name_and_a_reason_and_keeps_what_was_typed(alone: Browser) -> None:
-    wrong = force(alone, typed="server2", reason="rack <dead>")
-    assert wrong.status_code == 400 and "Type server1, the name of this server" in wrong.text
-    assert 'value="rack &lt;dead&gt;"' in wrong.text and 'value="server2"' in wrong.text
-    assert force(alone, reason="").status_code == 400 and force(alone, reason="x" * 501).status_code == 400
-    no_token = alone.client.post(ADMIN + "force", data={"typed": "server1", "reason": "r"})
-    assert no_token.status_code == 400 and "Nothing was done" in no_token.text
-    assert alone.site.orders() == 0
-
-
-def test_a_forced_takeover_is_ordered_logged_and_followed(alone: Browser) -> None:
-    answer = force(alone, checked="y")
-    assert answer.status_code == 302
-    (body,) = order_bodies(alone.site)
-    assert '"kind": "force"' in body and '"target": "server1"' in body and '"checked": true' in body
-    assert "forced takeover of server1 asked by administrator at 127.0.0.1, who says that the other" in alone.site.log()
-    page = alone.page(answer.headers["Location"])
-    assert "Forced takeover of server1" in page and "waiting for the switch worker" in page
-
-
-@pytest.mark.parametrize("what", ["active", "drained", "no lan", "running", "agent dead"])
-def test_what_cannot_be_forced_has_no_button_and_is_refused(alone: Browser, what: str) -> None:
-    site, said = alone.site, ""
-    token = alone.token(ADMIN + "force")
-    if what == "active":
-        site.role(Role.ACTIVE, epoch=8)
-        said = "server1 is active already"
-    elif what == "drained":
-        site.portal.drain("ann", "disk")
-        said = "end its drain first"
-    elif what == "no lan":
-        view = site.portal.runtime.fetch("view") or {}
-        site.portal.runtime.publish("view", view | {"lan": {"carrier": "yes", "reference": "no"}})
-        said = "gives up by itself (I1)"
-    elif what == "running":
-        publish_switch(site)
-        said = "A switch is running"
-    else:
-        site.agent(age_s=1000)
-        said = "has not ticked"
-    page = alone.page(ADMIN + "force")
-    assert said in page and 'id="ft-force-now"' not in page
-    answer = alone.client.post(ADMIN + "force", data={"csrf_token": token, "typed": "server1", "reason": "r"})
-    assert answer.status_code == 409 and said in answer.text and site.orders() == 0
-
-
-def test_who_may_not_operate_neither_sees_nor_orders_a_forced_takeover(make_site: MakeSite) -> None:
-    site = make_site(authorize=lambda permission: permission == "view")
-    site.configure()
-    site.role(Role.STANDBY)
-    site.agent()
-    client = site.app.test_client()
-    assert client.get(ADMIN + "force").status_code == 403 and client.post(ADMIN + "force").status_code == 403
-    page = client.get(ADMIN + "switching").text
-    assert "ft-force" not in page and 'id="ft-pause"' not in page
-
-
 def test_the_switching_page_says_what_holds_and_that_nothing_does(browser: Browser) -> None:
     browser.site.role(Role.STANDBY)
     assert "Nothing is paused, held or frozen" in browser.page(ADMIN + "switching")
     browser.site.portal.pause("ann", "rack", None)
     page = browser.page(ADMIN + "switching")
     assert "Paused by ann: rack" in page and "There is a pause already" in page and "Nothing is paused" not in page
-
-
-# --- command line --------------------------------------------------------------------------------------------------
-
-
-def ft(site: Site, *arguments: str, typed: str | None = None) -> Any:
-    return site.app.test_cli_runner().invoke(args=["ft", *arguments], input=typed)
-
-
-def test_force_on_the_command_line_asks_for_the_name(alone: Browser) -> None:
-    site = alone.site
-    asked = ft(site, "force", "--reason", "r", typed="server2\n")
-    assert asked.exit_code == 2 and "is not the name of this server, server1" in asked.stderr and site.orders() == 0
-    assert "passed over: paused by ann: rack" in asked.stderr and "BOTH become active" in asked.stderr
-    assert ft(site, "force", "--reason", "r", "--yes-i-know", "server2").exit_code == 2
-    assert ft(site, "force", "--yes-i-know", "server1").exit_code == 2, "a reason is needed"
-    assert ft(site, "force", "--reason", "r", typed="server1\n").exit_code == 0 and site.orders() == 1
-    found = ft(site, "force", "--reason", "r", "--checked", "--yes-i-know", "server1", "--json")
-    assert found.exit_code == 0 and json.loads(found.output)["checked"] is True
-    site.role(Role.ACTIVE, epoch=8)
-    refused = ft(site, "force", "--reason", "r", "--yes-i-know", "server1")
-    assert refused.exit_code == 1 and "is active already" in refused.stderr
-    site.redis.kill()
-    assert ft(site, "force", "--reason", "r", "--yes-i-know", "server1").exit_code == 3
-
-
-def test_the_command_line_shows_warnings_and_refuses_what_blocks(browser: Browser) -> None:
-    site = browser.site
-    site.role(Role.ACTIVE)
-    site.portal.pause("ann", "rack", None)
-    found = ft(site, "switch", "server2", "--reason", "r")
-    assert found.exit_code == 0 and "Warning: Paused by ann: rack." in found.output
-    checks = json.loads(ft(site, "switch", "server2", "--reason", "r", "--json").output)["checks"]
-    assert {c["name"]: c["level"] for c in checks}["pause"] == "warning"
-    seen(site, eligible=False)
-    refused = ft(site, "switch", "server2", "--reason", "r")
-    assert refused.exit_code == 1 and "Server #2 is drained. End its drain" in refused.stderr
-
-
-def test_an_order_is_followed_on_the_command_line(browser: Browser) -> None:
-    site = browser.site
-    site.role(Role.STANDBY)
-    publish_switch(site, "s-5", outcome="aborted", detail="lock: silent")
-    failed = ft(site, "follow", "s-5")
-    assert failed.exit_code == 1 and "lock: ok" in failed.output and "failed lock: silent" in failed.output
-    publish_switch(site, "s-6", outcome="done", detail="active and ready")
-    assert ft(site, "follow", "s-6").exit_code == 0
-    publish_switch(site, "s-7")
-    assert ft(site, "follow", "s-7", "--limit", "0.1", "--json").exit_code == 1
-    assert ft(site, "follow", "nothing").exit_code == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("pause", "--reason", "r"), ("resume",), ("drain", "--reason", "r"), ("undrain",), ("release-hold",)]
-    + [("acknowledge-freeze",)],
-    ids=lambda arguments: arguments[0],
-)
-def test_each_command_has_a_machine_readable_answer(browser: Browser, arguments: tuple[str, ...]) -> None:
-    browser.site.role(Role.STANDBY)
-    found = ft(browser.site, *arguments, "--json")
-    assert found.exit_code == 0 and json.loads(found.output)["done"]

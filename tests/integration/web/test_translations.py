@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import html
+import inspect
 import re
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 from flask import Flask
 from flask_babel import Babel
 
+from ftplugin.history import activity, story
 from ftplugin.web import admin, i18n
+from ftplugin.web.history_page import WHYS
 from tests import messages
 
 from .conftest import Site
@@ -44,6 +48,17 @@ def test_the_compiled_file_is_of_this_catalogue(language: str) -> None:
 def test_texts_that_stand_in_tables_are_found_too() -> None:
     wanted = {message.id for message in messages.found() if isinstance(message.id, str)}
     assert {text for _endpoint, text in admin.PAGES} <= wanted
+
+
+def test_each_reason_for_a_figure_that_is_not_known_can_be_translated() -> None:
+    """The pure part gives them and may not mark them, so the page has a list of its own."""
+    given = set()
+    for node in (node for part in (activity, story) for node in ast.walk(ast.parse(inspect.getsource(part)))):
+        named = isinstance(node, ast.keyword) and node.arg == "why"
+        named |= isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "why"
+        if named and isinstance(node.value, ast.Constant):
+            given.add(node.value.value)
+    assert given == set(WHYS)
 
 
 def test_what_is_wrong_in_a_catalogue_is_seen() -> None:

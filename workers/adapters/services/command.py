@@ -2,7 +2,8 @@
 
 Each command is an argument list, never parsed by a shell, in a process group of its own; at its limit the whole group
 is killed, so that nothing it started goes on. ``status`` says by its exit code: 0 active, 3 stopped (as LSB init scripts
-do), else dead. The commands get FT_EPOCH and FT_LEASE_S, and none of this node's secrets.
+do); 4, and what a shell says of a program that did not run or was killed: it could not be told; else dead. The commands
+get FT_EPOCH and FT_LEASE_S, and none of this node's secrets.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .program import ProgramService
 from .running import Ended
 
 EXIT_ACTIVE, EXIT_STOPPED = 0, 3
+EXIT_UNTOLD = (4, 126, 127)  # LSB: "unknown"; sh(1): cannot be run, not found. From 128 on, or below 0: killed
 _STATES = {EXIT_ACTIVE: ServiceState.ACTIVE, EXIT_STOPPED: ServiceState.STANDBY}
 
 
@@ -46,4 +48,5 @@ class CommandService(ProgramService):
         if ended.code is None:
             return self._reading(ServiceState.UNKNOWN, ended.output)
         detail = ended.output or (f"status exit {ended.code}" if ended.code not in _STATES else "")
-        return self._reading(_STATES.get(ended.code, ServiceState.DEAD), detail)
+        told = ended.code not in EXIT_UNTOLD and 0 <= ended.code < 128  # else it may run, and own
+        return self._reading(_STATES.get(ended.code, ServiceState.DEAD if told else ServiceState.UNKNOWN), detail)

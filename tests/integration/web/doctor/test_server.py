@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ftplugin.doctor import examine, run, show
+from ftplugin.doctor.place import misspelt
 from tests.integration.web.conftest import KEY, MakeSite
 from tests.integration.web.doctor.conftest import HOSTS, OWN_PASSWORD, PEER_PASSWORD, TOKEN, MakePair, Pair
 
@@ -23,6 +24,7 @@ def test_its_own_redis_dead_is_no_traceback(pair: Pair) -> None:
     pair.doctor()
     assert pair.exit_code == 1 and {"redis.answers", "server.portal"} <= set(pair.wrong())
     assert pair.status("server.agent") == "unknown" and pair.took_s < 5
+    assert pair.status("server.mode") == "unknown", "nothing holds it back: who would know?"
 
 
 def test_a_database_that_cannot_be_written(pair: Pair) -> None:
@@ -48,6 +50,8 @@ def test_a_database_that_cannot_be_written(pair: Pair) -> None:
 
 def test_what_people_forget_is_a_warning(pair: Pair) -> None:
     pair.own.portal.pause("ann", "upgrade", None)
+    paused = pair.own.portal.runtime.fetch("pause")
+    pair.own.portal.runtime.publish("pause", paused | {"boot_id": "before"})  # it outlasts a reboot
     pair.own.portal.runtime.publish("drain", {"owner": "ben"})
     pair.tick(pair.own, manual_hold=True, frozen=True)
     pair.own.health(False, failed=("disk: 3 MiB free",))
@@ -58,10 +62,24 @@ def test_what_people_forget_is_a_warning(pair: Pair) -> None:
     assert pair.status("server.health") == "warning" and "3 MiB" in pair.of("server.health")["found"]
 
 
+def test_a_misspelt_key_is_found_with_the_one_that_was_meant(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('FT_OWN_ADDRESS = "10.0.0.11"\nFT_MONITOR_ALOW = []\nFT_COLOUR = "red"\nPORTAL_NAME = "x"\n')
+    environ = {"FT_CONFIG_FILE": str(file), "FT_SERVICE": "[]", "FT_VENV": "/opt", "FT_REDIS_URL": "redis://x"}
+    found = [(finding.found, finding.todo.split(",")[0]) for finding in misspelt(environ)]
+    assert found == [
+        (f"Nobody reads FT_COLOUR ({file}).", "Remove it"),
+        (f"Nobody reads FT_MONITOR_ALOW ({file}).", "Write FT_MONITOR_ALLOW."),
+        ("Nobody reads FT_SERVICE.", "Write FT_SERVICES."),
+    ]
+    assert misspelt({}) == []
+
+
 def test_an_agent_that_stopped_is_wrong(pair: Pair) -> None:
     pair.own.agent(age_s=100)
     pair.doctor()
     assert pair.wrong() == ["server.agent"] and "100 s ago" in pair.of("server.agent")["found"]
+    assert pair.status("server.mode") == "unknown" and pair.status("lan.agent") == "unknown", "its last word is old"
 
 
 def test_a_guard_is_seen_and_a_frozen_one_is_told(pair: Pair, tmp_path: pathlib.Path) -> None:
