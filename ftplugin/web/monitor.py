@@ -84,7 +84,7 @@ def monitor(ft: Portal, environ: Environ) -> Response:
         if mode == "FT":
             return plain("ACTIVE" if _is_active(ft) else "STANDBY")
         return plain("OK" if mode == "NONE" else _health_body(ft, ft.runtime.snapshot(reading.DOCUMENTS)))
-    designation, asker, nonce = asked
+    designation, _, nonce = asked
     snapshot = answer_snapshot(ft, (AGENT, SWITCH, *reading.DOCUMENTS))
     ft.notice(snapshot.role, snapshot.documents.get(SWITCH))
     if mode == "IPSWS":
@@ -93,7 +93,7 @@ def monitor(ft: Portal, environ: Environ) -> Response:
         body = "OK" if mode == "NONE" else "ACTIVE" if ft.role.active() else "STANDBY"
     response = plain(body)
     del response.headers["Cache-Control"]
-    sign_state(ft, response, designation, asker, nonce, snapshot)
+    sign_state(ft, response, designation, nonce, snapshot)
     return response
 
 
@@ -131,9 +131,7 @@ def answer_snapshot(ft: Portal, names: tuple[str, ...]) -> Snapshot:
     return ft.runtime.snapshot((*names, DAILY, CONTENT), challenge=True)
 
 
-def sign_state(
-    ft: Portal, response: Response, designation: Designation, asker: Designation, nonce: str, snapshot: Snapshot
-) -> None:
+def sign_state(ft: Portal, response: Response, designation: Designation, nonce: str, snapshot: Snapshot) -> None:
     """Put the signed node state into ``response``; nothing when Redis did not answer."""
     state = node_state(
         snapshot,

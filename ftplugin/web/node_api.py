@@ -238,7 +238,7 @@ def _answer(
     text = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"), default=str)
     response = _json(text, status)
     if asked is not None:
-        designation, asker, nonce = asked
+        designation, _, nonce = asked
         response.headers[protocol.BODY_HEADER] = protocol.sign_body(ft.config.secret_keys, designation, nonce, text)
-        sign_state(ft, response, designation, asker, nonce, answer_snapshot(ft, (AGENT,)))
+        sign_state(ft, response, designation, nonce, answer_snapshot(ft, (AGENT,)))
     return response

@@ -153,7 +153,7 @@ def _answered(read: Read) -> Response:
         status, body = 503, {"error": f"the log cannot be read: {error.strerror}"}
     except (DatabaseUnreachable, SQLAlchemyError):
         status, body = 503, {"error": f"the database of {known[0]} cannot be read now; try again in a minute"}
-    designation, asker, nonce = known
+    designation, _, nonce = known
     text = json.dumps(body, separators=(",", ":"), default=str)
     data = text.encode()
     response = Response(status=status, content_type="application/json")
@@ -163,5 +163,5 @@ def _answered(read: Read) -> Response:
     response.data = data
     response.headers["Cache-Control"] = "no-store"
     response.headers[protocol.BODY_HEADER] = protocol.sign_body(ft.config.secret_keys, designation, nonce, text)
-    sign_state(ft, response, designation, asker, nonce, answer_snapshot(ft, (AGENT,)))
+    sign_state(ft, response, designation, nonce, answer_snapshot(ft, (AGENT,)))
     return response

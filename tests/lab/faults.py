@@ -223,10 +223,6 @@ class Faults:
         """kill -9; it comes back at once and empty. When."""
         return self.kill(node, "redis")
 
-    def stop_redis(self, node: int) -> float:
-        """Until ``start(node, "redis")``. When."""
-        return self.stop(node, "redis")
-
     def fill_disk(self, node: int) -> float:
         """Not a byte is free where the node keeps its files. When it was full. ValueError without a disk of its own."""
         if not self.cluster.config.disk_bytes:
