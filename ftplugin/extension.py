@@ -236,7 +236,7 @@ class FaultTolerance:
         from .cli import group
         from .standby.door import Door
         from .standby.marks import look
-        from .web.monitor import AtOnce
+        from .web.at_once import AtOnce
 
         rights, name = authorize or self._authorize, actor or self._actor
         portal = Portal(NodeConfig.of(app.config, unpaired=True), rights, layout or self._layout, name)

@@ -117,5 +117,5 @@ def _commands(where: Place, whose: Designation, report: Report) -> list[Finding]
         return [report.ok(f"Nothing answers before the node API at {address.url}: commands arrive.")]
     to = f" to {page.headers['location']}" if "location" in page.headers else ""
     found = f"At {address.url}{path} something else answers (HTTP status {page.status}{to}): no command arrives."
-    todo = "Let that portal's log-in, TRUSTED_HOSTS or whatever it asks first leave out this path: docs/install.md."
+    todo = "Let what answers there first (a log-in in front of the portal, TRUSTED_HOSTS) leave out this path: docs/install.md."
     return [report.wrong(found, todo)]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response
+from flask import Flask
+from werkzeug.wrappers import Response
 from werkzeug.wsgi import get_host
 
 from ftplugin import protocol
@@ -46,8 +47,8 @@ class Door:
     """Stands before ``app.wsgi_app``.
 
     at_once_max: requests that are passed on at a time in this process. threads: functions that start a thread of this process
-    unless it runs; they are called at each request, since a server may fork after the portal was made. monitor: answers what
-    is asked of the monitor (``ftplugin.web.monitor.AtOnce``), and None for all else.
+    unless it runs; they are called at each request, since a server may fork after the portal was made. at_once: answers what
+    does not wait for the portal (``ftplugin.web.at_once``), and None for all else.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Door:
         ft: Portal,
         at_once_max: int,
         threads: Sequence[Callable[[], None]],
-        monitor: Callable[[Environ], Response | None],
+        at_once: Callable[[Environ], Response | None],
     ) -> None:
         self._inner, self._ft, self._threads, self._logger = app.wsgi_app, ft, threads, app.logger
-        self._monitor = monitor
+        self._at_once = at_once
         self._forwarder = Forwarder(app, ft, at_once_max)
         self.finder = Finder(ft)
 
@@ -69,7 +70,7 @@ class Door:
                 ensure()
             except RuntimeError as error:  # no more threads here: the request is answered all the same
                 self._logger.error("ftplugin: %s: %s; the next request tries again", ensure.__qualname__, error)
-        said = self._monitor(environ)
+        said = self._at_once(environ)
         if said is not None:
             return said(environ, start_response)
         environ[SLIP] = slip = Slip()

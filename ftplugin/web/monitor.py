@@ -7,15 +7,12 @@ servers switch on an application error, its health checks are good.
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from flask import Blueprint, Flask, Request, Response, request
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from ftplugin import protocol
@@ -42,7 +39,6 @@ NAME, LEGACY_NAME = "ft_monitor", "ft_monitor_legacy"
 LEGACY_PATH = "/ipscfg/admin/monitor.aspx"
 Environ = dict[str, Any]
 Page = Callable[[Portal, Environ], Response]
-logger = logging.getLogger(__name__)
 
 
 class _LegacyPath(BaseConverter):
@@ -214,47 +210,3 @@ def answered(page: Page) -> Response:
     """As a view."""
     ft, environ = portal(), request.environ
     return barred(ft, environ) or page(ft, environ)
-
-
-class AtOnce:
-    """The same pages before the portal's own functions run, so that nothing these ask can hold up a heartbeat.
-
-    A portal that reads its user from a database before each request would make the monitor of both servers depend on that
-    database, and ``mod=NONE`` touches none (spec 3); one that demands a log-in would answer a balancer with its form.
-    Left to the views: a portal that has put a layer of its own inside (what it does to the client's address is not known
-    here), one that tells its pages apart by host, and whatever goes wrong, since the portal knows where to report it.
-    """
-
-    def __init__(self, app: Flask, ft: Portal) -> None:
-        self._app, self._ft = app, ft
-        self._own = getattr(app.wsgi_app, "__func__", None) is Flask.wsgi_app
-        self._pages: Mapping[str, Page] | None = None
-        self._legacy: Page | None = None
-
-    def __call__(self, environ: Environ) -> Response | None:
-        """None: it is no question to the monitor, or is left to the views."""
-        if self._pages is None:
-            self._pages = dict(self._found())
-        path = environ.get("PATH_INFO", "")
-        page = self._pages.get(path) or (self._legacy if path.lower() == LEGACY_PATH else None)
-        if page is None or environ["REQUEST_METHOD"] not in METHODS:
-            return None
-        try:
-            return barred(self._ft, environ) or page(self._ft, environ)
-        except Exception as error:  # the view will raise it again, and there it is the portal's
-            logger.debug("left to the view: %s", error)
-            return None
-
-    def _found(self) -> Iterator[tuple[str, Page]]:
-        """Each page at its path, unless a rule of the portal's own has taken that."""
-        urls = self._app.url_map
-        if not self._own or urls.host_matching or self._app.subdomain_matching:
-            return
-        if LEGACY_NAME in self._app.view_functions:
-            self._legacy = monitor
-        adapter = urls.bind("localhost")
-        for name, page in PAGES.items():
-            for rule in urls.iter_rules(f"{NAME}.{name}"):
-                with suppress(HTTPException):  # a rule of the portal's own that redirects
-                    if adapter.match(rule.rule, "GET")[0] == rule.endpoint:
-                        yield rule.rule, page

@@ -1,4 +1,4 @@
-"""What the portal's own functions do before and after a request: the monitor of both servers does not depend on it."""
+"""What the portal's own functions do before and after a request: monitor and node API of both servers do not depend on it."""
 
 from __future__ import annotations
 
@@ -131,3 +131,43 @@ def test_a_portal_with_a_layer_inside_answers_by_its_views(make_app: Any) -> Non
     app.before_request(lambda: abort(401) if request.path != "/ft/live" else None)
     assert app.test_client().get("/ft/monitor?mod=NONE").status_code == 401
     assert app.test_client().get("/ft/live").status_code == 200
+
+
+# --- node API ------------------------------------------------------------------------------------------------------
+
+
+def asked(site: Site, path: str) -> Any:
+    header = protocol.make_ask([KEY], Designation.SERVER2, protocol.new_nonce())
+    return site.client.get(path, headers={protocol.ASK_HEADER: header})
+
+
+@pytest.mark.parametrize("before", [to_login, from_a_database_that_is_gone])
+def test_a_log_in_or_a_broken_database_before_each_request_stops_no_command(active: Site, before: Any) -> None:
+    """Else the fence had one channel less, with every heartbeat good."""
+    active.app.before_request(before)
+    state = asked(active, "/ft/node/state")
+    assert state.status_code == 200 and protocol.STATE_HEADER in state.headers
+    assert asked(active, "/ft/node/settings").status_code == 200
+    answer = active.client.post("/ft/node/command", data=b"no command")
+    assert answer.status_code == 400 and answer.json["cause"] == "unreadable", answer.text
+
+
+def test_a_page_of_the_portals_own_below_the_node_api_keeps_its_log_in(active: Site) -> None:
+    active.app.add_url_rule("/ft/node/mine", "mine", lambda: "secret")
+    active.app.before_request(to_login)
+    assert active.client.get("/ft/node/mine").status_code == 302
+    assert active.client.get("/ft/node/nothing").status_code == 302
+    assert active.client.post("/ft/node/state").status_code == 302, "a wrong method is the portal's to answer"
+
+
+def test_what_the_portal_closes_after_a_request_is_closed_after_a_command_too(active: Site) -> None:
+    closed: list[Any] = []
+    active.app.teardown_request(closed.append)
+    assert asked(active, "/ft/node/state").status_code == 200
+    assert closed == [None]
+
+
+def test_an_error_of_the_node_api_is_told_to_the_portal(active: Site, monkeypatch: Any) -> None:
+    monkeypatch.setattr(active.portal.settings, "document", lambda: 1 / 0)
+    active.app.register_error_handler(500, lambda error: ("told to the portal", 500))
+    assert asked(active, "/ft/node/settings").text == "told to the portal"
