@@ -54,7 +54,8 @@ def facts_of(own: RedisVotes, *, epoch: int) -> dict[str, Any]:
     """What the agent hands to a promotion after it has read that voter."""
     record = RoleRecord(role=Role.STANDBY, epoch=epoch, boot_id="b", deadline_s=0.0, clear=True)
     agent: Any = SimpleNamespace(record=record, ports=SimpleNamespace(clock=SimpleNamespace(boot_id="b")))
-    view: Any = SimpleNamespace(peer_state=None, votes=[own.reading(str(PEER), 1.0)], now_s=1.0)
+    votes = [own.reading(str(PEER), 1.0)]
+    view: Any = SimpleNamespace(peer_state=None, invited_epoch=None, votes=votes, now_s=1.0)
     return NodeRole.vote_facts(agent, view)
 
 

@@ -285,10 +285,12 @@ class Nodes:
                 self.start(node)
             self.cluster.thaw(node)
         for name in ("haproxy",) if self.cluster.config.with_balancer else ():
-            self.cluster.thaw(self.cluster.config.home(name), name)
+            eventually(lambda: self._thawed(name), SETTLE_S, f"{name} is started again")
         end_s = time.monotonic() + SETTLE_S
         asked_s = float("-inf")
-        while not self.healthy():
+        if self.given_up():  # it holds failback back until the service has been well for a window in its role
+            end_s += max(15.0, 40 * self.cluster.config.interval_s)
+        while not self.healthy() or self.given_up():
             assert time.monotonic() < end_s, f"{self.problems()}\n{self.story()}"
             if self.cluster.active() == ["server2"] and time.monotonic() - asked_s > 6.0 and self.heard_each_other():
                 asked_s = time.monotonic()
@@ -297,6 +299,24 @@ class Nodes:
                 self.release_hold()
             time.sleep(POLL_S)
         self.restore_settings()
+
+    def _thawed(self, name: str) -> bool:
+        """False while its supervisor is starting a program of a home of its own."""
+        try:
+            self.cluster.thaw(self.cluster.config.home(name), name)
+        except ProcessError:
+            return False
+        return True
+
+    def given_up(self) -> list[str]:
+        """Services that the watchdog of their node has given up, and whose fault is not over."""
+        own = (card for node in (1, 2) for card in self.status(node)["servers"] if card["here"])
+        return [
+            f"{card['designation']} {s['name']}"
+            for card in own
+            for s in card.get("service_list") or []
+            if s["given_up"]
+        ]
 
     def heard_each_other(self) -> bool:
         return all((self.document(n, "view").get("peer") or {}).get("cause") == "ok" for n in (1, 2))
