@@ -244,8 +244,7 @@ def _drained(card: Mapping[str, Any], status: Mapping[str, Any]) -> PreCheck:
 
 
 def _switching(card: Mapping[str, Any], other: Mapping[str, Any], status: Mapping[str, Any]) -> PreCheck:
-    told = (server.get("switch") for server in (card, other) if not server.get("old"))
-    running = status["running_switch"] or next(filter(None, told), None)
+    running = status["running_switch"] or card.get("switch") or other.get("switch")
     if running:
         text, silent_s = N_("A switch is running (%(rule)s, step %(step)s)."), running.get("silent_s")
         dead = N_(

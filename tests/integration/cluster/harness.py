@@ -239,7 +239,7 @@ class Nodes:
                 found.append(f"status of server{node}: {status['problem']} {words}")
             if status["manual_hold"] or status["frozen"] or status["running_switch"]:
                 found.append(f"server{node} is held, frozen or switching: {status['running_switch']}")
-            if told := [card["designation"] for card in status["servers"] if card["switch"] and not card["old"]]:
+            if told := [card["designation"] for card in status["servers"] if card["switch"]]:
                 found.append(f"server{node} was last told of a switch that runs on {told}")
             if record is None or (node != active and not (record.role == "standby" and record.clear)):
                 found.append(f"role of server{node}: {record}")

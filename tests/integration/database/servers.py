@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import ctypes
 import os
@@ -43,7 +44,7 @@ def die_with_the_tests() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class Server:
+class Server(abc.ABC):
     """One server with its data in a folder of its own under the temporary folder."""
 
     kind = ""
@@ -61,11 +62,11 @@ class Server:
         self.initialise()
         self.start()
 
-    def initialise(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def initialise(self) -> None: ...
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def command(self) -> list[str]: ...
 
     def run(self, *argv: str) -> None:
         argv = (program(argv[0]) or argv[0], *argv[1:])
@@ -92,8 +93,8 @@ class Server:
                 assert time.monotonic() < end_s and self.process and self.process.poll() is None, (error, log)
                 time.sleep(0.05)
 
-    def admin_url(self, database: str) -> str:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def admin_url(self, database: str) -> str: ...
 
     def execute(self, *statements: str, database: str = "") -> list[Any]:
         """As administrator; rows of the last statement that has any."""
@@ -108,9 +109,9 @@ class Server:
             engine.dispose()
         return rows
 
+    @abc.abstractmethod
     def new_database(self, options: str = "") -> str:
         """A new empty database of the plain user ``ft``; its URL."""
-        raise NotImplementedError
 
     def pids(self) -> list[int]:
         assert self.process is not None
